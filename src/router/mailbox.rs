@@ -1,0 +1,109 @@
+//! The queue in front of one receiver: first in, first out, bounded in bytes, one wake-up however many arrive.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::stanza::Stanza;
+use crate::store::MessageId;
+use crate::stream::errors::StreamError;
+
+/// What lies in a mailbox.
+#[derive(Clone)]
+pub struct Item {
+    pub stanza: Arc<Stanza>,
+    /// The row of the archive or offline store that holds this stanza, if any: what lies there
+    /// need not be stored again when the receiver goes away.
+    pub stored: Option<MessageId>,
+}
+
+/// What the server wants of the task that drains a mailbox.
+#[derive(Debug)]
+pub enum Control {
+    /// XEP-0198: everything up to this `h` is on disk; tell the client.
+    Ack(u32),
+    /// The writer could not store what the client sent: its stanzas are not acknowledged.
+    AckFailed,
+    /// End the stream with this error, and the session with it.
+    Close(StreamError),
+    /// Another connection resumed this session: leave without touching it (XEP-0198 §5).
+    Superseded,
+    /// Is the peer still there? Ask it, or give up on it.
+    Tick,
+}
+
+/// A bounded queue of stanzas and controls. Push from anywhere; one task drains.
+pub struct Mailbox {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    controls: Vec<Control>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// The mailbox holds as many bytes as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Mailbox {
+    /// A mailbox that refuses a stanza once `bytes_max` bytes wait in it.
+    pub fn new(bytes_max: usize) -> Mailbox {
+        Mailbox {
+            queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
+            wake: Notify::new(),
+        }
+    }
+
+    pub fn push(&self, item: Item) -> Result<(), Full> {
+        let mut queue = self.queue.lock();
+        if queue.bytes >= queue.bytes_max {
+            return Err(Full);
+        }
+        queue.bytes += item.stanza.wire_len();
+        queue.items.push_back(item);
+        let first = queue.items.len() == 1;
+        drop(queue);
+        if first {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Controls are few and never refused; they are seen before the stanzas that wait.
+    pub fn control(&self, control: Control) {
+        self.queue.lock().controls.push(control);
+        self.wake.notify_one();
+    }
+
+    /// Waits until something lies here. May wake once too often, never too seldom.
+    pub async fn ready(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Wakes the task that drains, as if something had arrived.
+    pub fn nudge(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Takes all that waits; an empty mailbox owns no memory.
+    pub fn take(&self) -> (VecDeque<Item>, Vec<Control>) {
+        let mut queue = self.queue.lock();
+        queue.bytes = 0;
+        (std::mem::take(&mut queue.items), std::mem::take(&mut queue.controls))
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.lock().items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,83 @@
+//! From an address to its receiver. The router knows mailboxes and names, nothing of what stanzas mean.
+
+pub mod mailbox;
+pub mod services;
+pub mod sessions;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+
+use crate::config::model::{Config, HostConfig};
+use crate::jid::Jid;
+use crate::store::Store;
+
+pub use mailbox::{Control, Item, Mailbox};
+pub use services::{Service, Services};
+pub use sessions::{Session, SessionList, Sessions};
+
+/// What every stream, feature and door shares: settings, disk, sessions and services.
+pub struct Router {
+    /// The settings in force; swapped whole by a reload, so load it per stanza and never keep it.
+    pub config: ArcSwap<Config>,
+    pub store: Arc<Store>,
+    pub sessions: Sessions,
+    pub services: Services,
+    next_session: AtomicU64,
+}
+
+/// Who answers for an address.
+pub enum Target {
+    /// One of our virtual hosts itself: `to` is its bare domain (with or without a resource).
+    Host(Arc<HostConfig>),
+    /// An account's address on one of our virtual hosts; whether the account exists is the store's knowledge.
+    Account(Arc<HostConfig>),
+    /// A connected component or an internal service with a mailbox of its own.
+    Service(Arc<Service>),
+    /// One of our service names that nobody serves at the moment.
+    Absent,
+    /// Another server's domain.
+    Remote,
+}
+
+impl Router {
+    pub fn new(config: Arc<Config>, store: Arc<Store>) -> Arc<Router> {
+        Arc::new(Router {
+            config: ArcSwap::new(config),
+            store,
+            sessions: Sessions::default(),
+            services: Services::default(),
+            next_session: AtomicU64::new(1),
+        })
+    }
+
+    /// A process-wide unique number for a new session.
+    pub fn next_session_id(&self) -> u64 {
+        self.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Session numbers given from now on are above `taken` (numbers that came back from disk).
+    pub fn reserve_session_ids(&self, taken: u64) {
+        self.next_session.fetch_max(taken + 1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn host(&self, domain: &str) -> Option<Arc<HostConfig>> {
+        self.config.load().host(domain).cloned()
+    }
+
+    /// RFC 6120 §10.3–10.5: whose address is this?
+    pub fn resolve(&self, to: &Jid) -> Target {
+        let config = self.config.load();
+        if let Some(host) = config.host(to.domain()) {
+            return match to.local() {
+                None => Target::Host(Arc::clone(host)),
+                Some(_) => Target::Account(Arc::clone(host)),
+            };
+        }
+        if let Some(service) = self.services.get(to.domain()) {
+            return Target::Service(service);
+        }
+        if config.serves(to.domain()) { Target::Absent } else { Target::Remote }
+    }
+}
