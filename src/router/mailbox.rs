@@ -17,6 +17,8 @@ pub struct Item {
     /// The row of the archive or offline store that holds this stanza, if any: what lies there
     /// need not be stored again when the receiver goes away.
     pub stored: Option<MessageId>,
+    /// It came out of the offline store, and leaves it once the client has it.
+    pub offline: bool,
 }
 
 /// What the server wants of the task that drains a mailbox.
@@ -46,6 +48,8 @@ struct Queue {
     controls: Vec<Control>,
     bytes: usize,
     bytes_max: usize,
+    /// How many stanzas were ever pushed, wrapping.
+    pushed: u32,
 }
 
 /// The mailbox holds as many bytes as it may.
@@ -61,11 +65,16 @@ impl Mailbox {
         }
     }
 
-    pub fn push(&self, item: Item) -> Result<(), Full> {
+    /// Queues `item` and returns its ordinal: how many stanzas were ever pushed, this one
+    /// included. All that is pushed is sent in this order, so from the ordinal follows the number
+    /// that stream management will give the stanza.
+    pub fn push(&self, item: Item) -> Result<u32, Full> {
         let mut queue = self.queue.lock();
         if queue.bytes >= queue.bytes_max {
             return Err(Full);
         }
+        queue.pushed = queue.pushed.wrapping_add(1);
+        let ordinal = queue.pushed;
         queue.bytes += item.stanza.wire_len();
         queue.items.push_back(item);
         let first = queue.items.len() == 1;
@@ -73,7 +82,16 @@ impl Mailbox {
         if first {
             self.wake.notify_one();
         }
-        Ok(())
+        Ok(ordinal)
+    }
+
+    /// Takes what waits and begins to count at `ordinal`, at once: for `<enable/>`, where numbering
+    /// starts, and for sessions that came back from disk, where it goes on.
+    pub fn renumber(&self, ordinal: u32) -> VecDeque<Item> {
+        let mut queue = self.queue.lock();
+        queue.bytes = 0;
+        queue.pushed = ordinal;
+        std::mem::take(&mut queue.items)
     }
 
     /// Controls are few and never refused; they are seen before the stanzas that wait.

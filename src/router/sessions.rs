@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI8, AtomicI64, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Full, Item, Mailbox};
+use crate::features::csi::Held;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::Stanza;
 use crate::store::AccountId;
@@ -33,6 +34,10 @@ pub struct Session {
     pub directed: Mutex<Vec<Jid>>,
     /// Stream management, from `<enable/>` to the end of the session.
     pub sm: Mutex<Option<Box<Sm>>>,
+    /// What waits until the user looks again (XEP-0352).
+    held: Mutex<Held>,
+    /// Seconds since 1970 when something last came from the client.
+    pub heard: AtomicI64,
     /// What operators see of the connection.
     pub facts: Mutex<SessionFacts>,
 }
@@ -80,6 +85,8 @@ impl Session {
             presence: Mutex::new(None),
             directed: Mutex::new(Vec::new()),
             sm: Mutex::new(None),
+            held: Mutex::default(),
+            heard: AtomicI64::new(0),
             facts: Mutex::new(SessionFacts::default()),
         }
     }
@@ -97,6 +104,35 @@ impl Session {
             self.flags.fetch_and(!bit, Ordering::AcqRel)
         };
         before & bit != 0
+    }
+
+    /// Puts a stanza into the mailbox, past what the user need not see now (XEP-0352). Returns its
+    /// ordinal, or `None` when it is held back.
+    pub fn deliver(&self, item: Item) -> Result<Option<u32>, Full> {
+        if self.has(Flag::Inactive) {
+            let mut held = self.held.lock();
+            let Some((before, item)) = held.offer(item) else { return Ok(None) };
+            for item in before {
+                self.mailbox.push(item)?;
+            }
+            // Still under the lock: nothing may overtake what was held back.
+            return self.mailbox.push(item).map(Some);
+        }
+        self.mailbox.push(item).map(Some)
+    }
+
+    /// The user looks, or does not (XEP-0352 §3).
+    pub fn set_inactive(&self, inactive: bool) {
+        let mut held = self.held.lock();
+        self.set(Flag::Inactive, inactive);
+        if !inactive {
+            for item in held.release() {
+                // A full mailbox refuses the rest; presence and typing notices are what is lost.
+                if self.mailbox.push(item).is_err() {
+                    break;
+                }
+            }
+        }
     }
 
     /// An *available* resource has sent initial presence and not gone since (RFC 6121 §4.2).
@@ -125,9 +161,11 @@ impl Session {
     }
 }
 
-/// All bound sessions, by bare JID.
+/// All bound sessions, by bare JID, and the resumable ones by their token.
 pub struct Sessions {
     shards: Box<[Mutex<HashMap<BareJid, SessionList>>]>,
+    /// SHA-256 of the resumption token → session. The token itself is the client's secret.
+    resumable: Mutex<HashMap<[u8; 32], Arc<Session>>>,
     hasher: RandomState,
 }
 
@@ -135,6 +173,7 @@ impl Default for Sessions {
     fn default() -> Sessions {
         Sessions {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            resumable: Mutex::default(),
             hasher: RandomState::new(),
         }
     }
@@ -178,6 +217,19 @@ impl Sessions {
     pub fn full(&self, jid: &Jid) -> Option<Arc<Session>> {
         let shard = self.shard(jid.bare_str()).lock();
         shard.get(jid.bare_str())?.iter().find(|s| s.jid == *jid).cloned()
+    }
+
+    /// From now on the session can be resumed by the token with this hash (XEP-0198 §5).
+    pub fn make_resumable(&self, token_hash: [u8; 32], session: &Arc<Session>) {
+        self.resumable.lock().insert(token_hash, Arc::clone(session));
+    }
+
+    pub fn resumable(&self, token_hash: &[u8; 32]) -> Option<Arc<Session>> {
+        self.resumable.lock().get(token_hash).cloned()
+    }
+
+    pub fn forget_token(&self, token_hash: &[u8; 32]) {
+        self.resumable.lock().remove(token_hash);
     }
 
     /// Every session there is; for operators and timers, not for the way of a stanza.

@@ -1,0 +1,116 @@
+//! IQ requests to a host or an account: the static table (target, verb, name, namespace) → handler,
+//! built once from `features::ALL`, and the one place that checks who may call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use crate::config::model::HostConfig;
+use crate::features::{self, Actor, Ctx, Iq, IqRoute, Outbox, Reply, Target, Verb, Who};
+use crate::jid::BareJid;
+use crate::router::Router;
+use crate::stanza::error::StanzaError;
+use crate::stanza::{Stanza, Type};
+use crate::store::Subscription;
+use crate::time::Now;
+
+type Key = (Target, Verb, &'static str, &'static str);
+
+static TABLE: LazyLock<HashMap<Key, &'static IqRoute>> = LazyLock::new(|| {
+    let routes = features::ALL.iter().flat_map(|f| f.iq);
+    routes.map(|r| ((r.target, r.verb, r.name, r.ns), r)).collect()
+});
+
+/// Answers an IQ get or set addressed to `host` (no `account`) or to one of its accounts.
+/// The answer, or the error, is pushed to `out` behind whatever the handler pushed.
+pub async fn answer(
+    router: &Arc<Router>,
+    host: &Arc<HostConfig>,
+    account: Option<BareJid>,
+    from: Actor<'_>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) {
+    let replier = Replier::new(&stanza);
+    let cx = Ctx { router, host, from, account, now, out };
+    let reply = match dispatch(&cx, stanza).await {
+        Ok(Reply::Empty) => replier.result(None),
+        Ok(Reply::Result(payload)) => replier.result(Some(payload)),
+        Ok(Reply::Later) => return,
+        Err(error) => match replier.request.error_reply(&error) {
+            Some(reply) => reply,
+            None => return,
+        },
+    };
+    match from {
+        Actor::Session(session) => out.push_to(session, reply),
+        Actor::Foreign(_) => out.push(reply),
+    }
+}
+
+async fn dispatch(cx: &Ctx<'_>, stanza: Stanza) -> Result<Reply, StanzaError> {
+    let verb = match stanza.head.typ {
+        Some(Type::Get) => Verb::Get,
+        Some(Type::Set) => Verb::Set,
+        _ => return Err(StanzaError::bad_request("An IQ request has the type get or set.")),
+    };
+    let (route, payload) = {
+        let Some(child) = stanza.children().next() else {
+            return Err(StanzaError::bad_request("An IQ request has exactly one child."));
+        };
+        let target = if cx.account.is_some() { Target::Account } else { Target::Host };
+        let Some(route) = find(target, verb, child.name(), child.ns()) else {
+            return Err(StanzaError::service_unavailable());
+        };
+        permit(cx, route).await?;
+        let payload = child.element().map_err(|e| StanzaError::bad_request(&e.to_string()))?;
+        (route, payload)
+    };
+    (route.handler)(cx, Iq { stanza, payload }).await
+}
+
+fn find(target: Target, verb: Verb, name: &str, ns: &str) -> Option<&'static IqRoute> {
+    // The key's lifetime is that of the table, but a shorter one serves to look up.
+    let table: &HashMap<(Target, Verb, &str, &str), &'static IqRoute> = &TABLE;
+    table.get(&(target, verb, name, ns)).copied()
+}
+
+/// Authorises at the point of action. Strangers learn nothing: what they may not ask looks like
+/// an account that does not exist.
+async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
+    let refused = || Err(StanzaError::service_unavailable());
+    match route.who {
+        Who::Anyone => Ok(()),
+        Who::Local if cx.from.session().is_some() => Ok(()),
+        Who::Local => refused(),
+        Who::Owner if cx.is_owner() => Ok(()),
+        Who::Owner if cx.from.session().is_some() => Err(StanzaError::forbidden()),
+        Who::Owner => refused(),
+        Who::Subscriber if cx.is_owner() => Ok(()),
+        Who::Subscriber => {
+            let owner = cx.account()?;
+            let facts = cx.router.store.facts(owner).await.map_err(StanzaError::from)?;
+            let seen = facts.is_some_and(|f| {
+                f.contact(cx.from.jid().bare_str()).is_some_and(|c| {
+                    matches!(c.subscription, Subscription::From | Subscription::Both)
+                })
+            });
+            if seen { Ok(()) } else { refused() }
+        }
+    }
+}
+
+/// Remembers of a request what its answer needs.
+struct Replier {
+    request: Stanza,
+}
+
+impl Replier {
+    fn new(request: &Stanza) -> Replier {
+        Replier { request: request.clone() }
+    }
+
+    fn result(&self, payload: Option<crate::xml::element::Element>) -> Stanza {
+        self.request.iq_result(payload)
+    }
+}

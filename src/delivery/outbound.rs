@@ -1,0 +1,140 @@
+//! The pipeline of the sender: from a local session outward (RFC 6120 §8, RFC 6121 §8).
+
+use std::sync::Arc;
+
+use super::{Envelope, inbound, iq, presence, route};
+use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
+use crate::router::{Router, Session, Target};
+use crate::stanza::error::StanzaError;
+use crate::stanza::{Kind, Stanza, Type};
+use crate::store::MessageFlags;
+use crate::stream::errors::{StreamCondition, StreamError};
+use crate::time::Now;
+
+/// Takes a stanza that `session` sent. When this returns, everything the stanza changes has been
+/// handed to the store, so a mark enqueued now covers it (XEP-0198).
+///
+/// An `Err` ends the stream; whatever is wrong with the stanza alone goes back as its error.
+pub async fn handle(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    mut stanza: Stanza,
+    now: Now,
+) -> Result<(), StreamError> {
+    stamp_from(session, &mut stanza)?;
+    let out = Outbox::default();
+    let original = stanza.clone();
+    let result = match stanza.head.kind {
+        Kind::Message => message(router, session, stanza, &out, now).await,
+        Kind::Iq => iq_request(router, session, stanza, &out, now).await,
+        Kind::Presence => presence::outbound(router, session, stanza, &out, now).await,
+    };
+    if let Err(error) = result
+        && let Some(reply) = original.error_reply(&error)
+    {
+        out.push_to(session, reply);
+    }
+    route::drain(router, out, now).await;
+    Ok(())
+}
+
+/// RFC 6120 §8.1.2.1: a client may leave `from` out or give its own; the server writes the full JID.
+fn stamp_from(session: &Session, stanza: &mut Stanza) -> Result<(), StreamError> {
+    if let Some(from) = &stanza.head.from {
+        let own = *from == session.jid || (from.is_bare() && from.as_str() == session.jid.bare_str());
+        if !own {
+            return Err(StreamError::new(StreamCondition::InvalidFrom)
+                .with_text("A stanza's 'from' is the address of the session that sends it."));
+        }
+    }
+    stanza.head.from = Some(session.jid.clone());
+    Ok(())
+}
+
+async fn message(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    mut stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    // RFC 6120 §10.3.1: without `to`, a message is for the sender's own account.
+    let to = stanza.head.to.get_or_insert_with(|| session.jid.bare().into()).clone();
+    let own = router.store.facts(&session.jid.bare()).await.map_err(StanzaError::from)?;
+    let own = own.ok_or_else(StanzaError::not_allowed)?;
+
+    if blocking::is_blocked(&own, &to) {
+        return Err(blocking::outbound_refusal());
+    }
+    let stanza = stanza_id::strip_forged(stanza, |by| router.config.load().serves(by.domain()));
+
+    let target = router.resolve(&to);
+    let host = router.host(session.jid.domain()).ok_or_else(StanzaError::not_allowed)?;
+    let archivable = archive::wants(&stanza);
+    let for_sender = archivable && archive::keeps(&own, &host, to.bare_str());
+    let mut env = Envelope::new(stanza, router.store.next_id(now), archivable);
+    env.for_sender = for_sender;
+    env.note_receipt(session);
+
+    if for_sender {
+        retract::apply(router, &session.jid.bare(), &env.stanza, now).await;
+    }
+    carbons::copy_sent(router, session, &env, out);
+
+    match target {
+        Target::Account(host) => inbound::message(router, &host, &mut env, out, now).await,
+        Target::Host(_) => {
+            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
+            Err(StanzaError::service_unavailable())
+        }
+        Target::Service(service) => {
+            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
+            route::to_service(&service, env.stanza)
+        }
+        Target::Absent | Target::Remote => {
+            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
+            Err(StanzaError::remote_server_not_found())
+        }
+    }
+}
+
+async fn iq_request(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    stanza.check_iq()?;
+    let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
+    let to = match &stanza.head.to {
+        Some(to) => to.clone(),
+        None => session.jid.bare().into(),
+    };
+    let own_address = to.as_str() == session.jid.bare_str();
+    if !own_address && is_request {
+        let own = router.store.facts(&session.jid.bare()).await.map_err(StanzaError::from)?;
+        if own.is_some_and(|facts| blocking::is_blocked(&facts, &to)) {
+            return Err(blocking::outbound_refusal());
+        }
+    }
+    match router.resolve(&to) {
+        Target::Host(_) | Target::Account(_) if !is_request && to.is_bare() => {
+            // An answer to something the server asked on its own behalf.
+            push::answered(router, &stanza, now).await;
+            Ok(())
+        }
+        Target::Host(host) => {
+            iq::answer(router, &host, None, Actor::Session(session), stanza, out, now).await;
+            Ok(())
+        }
+        Target::Account(host) if to.is_bare() => {
+            let actor = Actor::Session(session);
+            iq::answer(router, &host, Some(to.bare()), actor, stanza, out, now).await;
+            Ok(())
+        }
+        Target::Account(_) => inbound::iq_to_session(router, stanza).await,
+        Target::Service(service) => route::to_service(&service, stanza),
+        Target::Absent | Target::Remote => Err(StanzaError::remote_server_not_found()),
+    }
+}

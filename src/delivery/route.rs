@@ -1,0 +1,127 @@
+//! Drains an outbox: every stanza to its receiver, errors back to their cause, within a hop budget.
+
+use std::sync::Arc;
+
+use super::{Envelope, inbound, iq, presence};
+use crate::features::{Actor, Outbox, Outgoing, archive, push};
+use crate::router::{Item, Router, Service, Session, Target};
+use crate::stanza::error::StanzaError;
+use crate::stanza::{Kind, Stanza, Type};
+use crate::time::Now;
+
+/// How often a stanza may beget others. Two features that answer each other end here.
+const HOPS_MAX: usize = 8;
+
+/// Sends all that lies in `out`, and what that leads to.
+pub async fn drain(router: &Arc<Router>, out: Outbox, now: Now) {
+    let mut wave = out.take();
+    for _ in 0..HOPS_MAX {
+        if wave.is_empty() {
+            return;
+        }
+        let next = Outbox::default();
+        for outgoing in wave {
+            match outgoing {
+                Outgoing::Session(session, stanza) => to_session(&session, stanza),
+                Outgoing::Route(stanza) => deliver(router, stanza, &next, now).await,
+            }
+        }
+        wave = next.take();
+    }
+    if !wave.is_empty() {
+        tracing::warn!(count = wave.len(), hops = HOPS_MAX, "stanzas dropped: they go in circles");
+    }
+}
+
+/// Hands a stanza to exactly this session; a full mailbox ends the session, as its task will see.
+pub fn to_session(session: &Arc<Session>, stanza: Stanza) {
+    let item = Item { stanza: Arc::new(stanza), stored: None, offline: false };
+    if session.deliver(item).is_err() {
+        inbound::overflow(session);
+    }
+}
+
+/// Hands a stanza to a component or internal service.
+pub fn to_service(service: &Service, stanza: Stanza) -> Result<(), StanzaError> {
+    let item = Item { stanza: Arc::new(stanza), stored: None, offline: false };
+    service.mailbox.push(item).map(drop).map_err(|_| StanzaError::resource_constraint())
+}
+
+/// Routes a stanza whose `from` has been proved already: a component's, or one of our own making.
+/// What goes wrong is answered to its `from` through `out`.
+pub async fn deliver(router: &Arc<Router>, stanza: Stanza, out: &Outbox, now: Now) {
+    let original = stanza.clone();
+    if let Err(error) = attempt(router, stanza, out, now).await
+        && let Some(reply) = original.error_reply(&error)
+    {
+        out.push(reply);
+    }
+}
+
+async fn attempt(
+    router: &Arc<Router>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let Some(to) = stanza.head.to.clone() else {
+        return Err(StanzaError::bad_request("The stanza has no 'to'."));
+    };
+    match router.resolve(&to) {
+        Target::Account(host) => match stanza.head.kind {
+            Kind::Message => {
+                let archivable = archive::wants(&stanza);
+                let id = router.store.next_id(now);
+                let mut env = Envelope::new(stanza, id, archivable);
+                inbound::message(router, &host, &mut env, out, now).await
+            }
+            Kind::Presence => {
+                presence::inbound(router, &host, &to.bare(), stanza, out, now).await;
+                Ok(())
+            }
+            Kind::Iq => {
+                stanza.check_iq()?;
+                let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
+                if !to.is_bare() {
+                    inbound::iq_to_session(router, stanza).await
+                } else if is_request {
+                    foreign_iq(router, &host, Some(to.bare()), stanza, out, now).await
+                } else {
+                    push::answered(router, &stanza, now).await;
+                    Ok(())
+                }
+            }
+        },
+        Target::Host(host) => match (stanza.head.kind, stanza.head.typ) {
+            (Kind::Iq, Some(Type::Get | Type::Set)) => {
+                stanza.check_iq()?;
+                foreign_iq(router, &host, None, stanza, out, now).await
+            }
+            (Kind::Message, _) => Err(StanzaError::service_unavailable()),
+            // Answers to nothing, and presence to a server: nothing to do (RFC 6121 §8.3).
+            _ => Ok(()),
+        },
+        Target::Service(service) => to_service(&service, stanza),
+        Target::Absent | Target::Remote => Err(StanzaError::remote_server_not_found()),
+    }
+}
+
+async fn foreign_iq(
+    router: &Arc<Router>,
+    host: &Arc<crate::config::model::HostConfig>,
+    account: Option<crate::jid::BareJid>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let from = stanza.head.from.clone().ok_or_else(StanzaError::not_allowed)?;
+    if let Some(owner) = &account {
+        let facts = router.store.facts(owner).await.map_err(StanzaError::from)?;
+        // An account that blocks the asker, and one that is not there, answer alike.
+        if facts.is_none_or(|f| crate::features::blocking::is_blocked(&f, &from)) {
+            return Err(StanzaError::service_unavailable());
+        }
+    }
+    iq::answer(router, host, account, Actor::Foreign(&from), stanza, out, now).await;
+    Ok(())
+}
