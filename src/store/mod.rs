@@ -1,1 +1,199 @@
+//! What must not be lost: SQLite behind one writer thread, a few readers, and typed repositories.
+//!
+//! # Map
+//! * [`Store`] opens the data directory, owns the threads and hands out repositories:
+//!   `store.accounts()`, `store.rosters()`, `store.archive()` …
+//! * `writer` takes everything that waits into one transaction, commits, then tells the waiters.
+//!   `readers` answer queries beside it, each on a snapshot of its own.
+//! * The hot path never waits: [`Store::append`] and the `sm_*` family queue and return; a full
+//!   queue is [`Busy`], and [`Store::room`] ends when it has drained.
+//! * [`Facts`] of an account are cached, since every stanza asks for them.
+//! * [`hot`] is the other database (sled) for what may be lost: caches and back-off.
+//!
+//! # Durability
+//! *Hard* jobs are on disk (WAL, `synchronous=FULL`) when their waiter hears of it. A commit of
+//! *soft* jobs only survives the death of the process, not a power cut. *Lazy* jobs ride along
+//! with whatever commits next, 200 ms later at most.
+//!
+//! Names of tables and all SQL stay inside this folder.
 
+#![allow(unused_variables, dead_code, clippy::todo, clippy::unused_async)] // until the bodies land, today
+
+mod error;
+mod ids;
+
+pub mod accounts;
+pub mod archive;
+pub mod audit;
+pub mod blocks;
+pub mod devices;
+pub mod facts;
+pub mod hot;
+pub mod offline;
+pub mod private;
+pub mod push;
+pub mod reports;
+pub mod resume;
+pub mod rosters;
+pub mod vcards;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+pub use error::{Busy, StoreError};
+pub use facts::{Contact, Facts, Lookup};
+pub use ids::{AccountId, MessageId, UnknownId};
+pub use resume::{CopyForm, SmDelivery, SmOpen, SmParked, SmReceived, SmRestored};
+
+use crate::jid::BareJid;
+use crate::time::Now;
+
+/// Runs on the writer's thread right after the commit that settled the matter: keep it short,
+/// push to a mailbox, do not block.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// How a [`Store`] works. `Default` suits a small server.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Reader threads at most; they start on demand.
+    pub readers_max: usize,
+    /// Under load commits keep this distance, so that they share the cost of the disk. An idle
+    /// writer commits at once.
+    pub commit_spacing: Duration,
+    /// Bytes of stanzas that may wait for the writer.
+    pub queue_bytes_max: usize,
+    /// Jobs that may wait for the writer.
+    pub queue_jobs_max: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            readers_max: 3,
+            commit_spacing: Duration::from_millis(5),
+            queue_bytes_max: 4 << 20,
+            queue_jobs_max: 8_192,
+        }
+    }
+}
+
+/// Whose archives a message belongs to, and what else is to be known without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageFlags(pub u8);
+
+impl MessageFlags {
+    /// In the archive of the sender (`from`).
+    pub const ARCHIVED_FROM: MessageFlags = MessageFlags(1);
+    /// In the archive of the receiver (`to`), be it an account or a room.
+    pub const ARCHIVED_TO: MessageFlags = MessageFlags(1 << 1);
+    /// Waits for the receiver to come online.
+    pub const OFFLINE: MessageFlags = MessageFlags(1 << 2);
+    /// Retracted: what is stored is the tombstone (XEP-0424). Set by the store.
+    pub const TOMBSTONE: MessageFlags = MessageFlags(1 << 3);
+    /// Of type `groupchat`: XEP-0313's `include-groupchat` decides on it.
+    pub const GROUPCHAT: MessageFlags = MessageFlags(1 << 4);
+
+    pub fn has(self, other: MessageFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub fn any(self, other: MessageFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOr for MessageFlags {
+    type Output = MessageFlags;
+
+    fn bitor(self, other: MessageFlags) -> MessageFlags {
+        MessageFlags(self.0 | other.0)
+    }
+}
+
+impl std::ops::BitOrAssign for MessageFlags {
+    fn bitor_assign(&mut self, other: MessageFlags) {
+        self.0 |= other.0;
+    }
+}
+
+/// A message to be stored, once, for its sender and its receiver.
+pub struct MessageRow {
+    /// From [`Store::next_id`].
+    pub id: MessageId,
+    pub from: BareJid,
+    pub to: BareJid,
+    pub flags: MessageFlags,
+    /// The whole stanza with its full addresses and an explicit namespace.
+    pub stanza: Bytes,
+    /// What full-text search is to find; `None` where the host has no search.
+    pub text: Option<Box<str>>,
+    /// Which inbound stanza of which session this row is the effect of: `h` rises in the same
+    /// transaction, so a resumed client neither loses nor repeats it.
+    pub received: Option<SmReceived>,
+    /// The sessions this message goes to: after a crash they find it again.
+    pub deliveries: SmallVec<[SmDelivery; 2]>,
+    /// For senders without stream management: told once the row is on disk, or why it is not.
+    pub done: Option<Done>,
+}
+
+impl MessageRow {
+    pub fn new(
+        id: MessageId,
+        from: BareJid,
+        to: BareJid,
+        flags: MessageFlags,
+        stanza: impl Into<Bytes>,
+    ) -> MessageRow {
+        MessageRow {
+            id,
+            from,
+            to,
+            flags,
+            stanza: stanza.into(),
+            text: None,
+            received: None,
+            deliveries: SmallVec::new(),
+            done: None,
+        }
+    }
+}
+
+/// One data directory, open. Shared by `Arc`; all methods take `&self`.
+pub struct Store {}
+
+impl Store {
+    /// Opens or creates the data directory `dir` (mode 0700) and brings its database up to date.
+    /// Blocks; call it before the runtime has work to do.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>, StoreError> {
+        todo!()
+    }
+
+    /// A new id, higher than every id before it.
+    pub fn next_id(&self, now: Now) -> MessageId {
+        todo!()
+    }
+
+    /// Queues a message for storage and returns at once.
+    pub fn append(&self, row: MessageRow) -> Result<(), Busy> {
+        todo!()
+    }
+
+    /// Ends when the writer's queue has room again.
+    pub async fn room(&self) {
+        todo!()
+    }
+
+    /// Ends when everything queued before has been settled, for better or worse.
+    pub async fn settled(&self) -> Result<(), StoreError> {
+        todo!()
+    }
+
+    /// Drains the queue, checkpoints, closes. Later calls fail with [`StoreError::Closed`].
+    pub async fn shutdown(&self) -> Result<(), StoreError> {
+        todo!()
+    }
+}

@@ -1,0 +1,189 @@
+//! XEP-0313: Message Archive Management (1.1.3), the rows behind it.
+
+use bytes::Bytes;
+
+use super::{AccountId, MessageFlags, MessageId, Store, StoreError};
+use crate::jid::{BareJid, Jid};
+use crate::time::Now;
+
+/// Most messages a page holds, whatever was asked for.
+pub const PAGE_MAX: usize = 256;
+
+/// What to look for in one archive. `ArchiveQuery::of(owner)` matches everything.
+#[derive(Clone, Debug)]
+pub struct ArchiveQuery {
+    /// Whose archive: an account, or a room.
+    pub owner: AccountId,
+    /// Messages to or from this address; a bare JID matches all its resources. The owner's own
+    /// address matches what it sent to itself.
+    pub with: Option<Jid>,
+    /// Not before.
+    pub start: Option<Now>,
+    /// Not after.
+    pub end: Option<Now>,
+    pub after_id: Option<MessageId>,
+    pub before_id: Option<MessageId>,
+    /// Exactly these messages; empty for no such restriction.
+    pub ids: Vec<MessageId>,
+    /// XEP-0313 `include-groupchat`.
+    pub groupchat: bool,
+    /// Words that must all occur (XEP-0431); finds only messages stored with their text.
+    pub text: Option<String>,
+    pub rsm: Rsm,
+}
+
+impl ArchiveQuery {
+    pub fn of(owner: AccountId) -> ArchiveQuery {
+        ArchiveQuery {
+            owner,
+            with: None,
+            start: None,
+            end: None,
+            after_id: None,
+            before_id: None,
+            ids: Vec::new(),
+            groupchat: true,
+            text: None,
+            rsm: Rsm { max: PAGE_MAX, at: Position::First },
+        }
+    }
+}
+
+/// XEP-0059: which page of the matching messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rsm {
+    /// 0 asks for the count alone. Above [`PAGE_MAX`] it is [`PAGE_MAX`].
+    pub max: usize,
+    pub at: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    First,
+    After(MessageId),
+    Before(MessageId),
+    /// An empty `<before/>`.
+    Last,
+    Index(u64),
+}
+
+/// A stretch of an archive, oldest first (`<flip-page/>`: walk it backwards).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub items: Vec<Archived>,
+    /// All messages that match the filters, whatever the page. Exact when given; left out where
+    /// counting would cost more than the page.
+    pub count: Option<u64>,
+    /// How many matching messages lie before the page, where that is known.
+    pub index: Option<u64>,
+    /// No further page in the direction of paging.
+    pub complete: bool,
+}
+
+impl Page {
+    pub fn first(&self) -> Option<MessageId> {
+        self.items.first().map(|item| item.id)
+    }
+
+    pub fn last(&self) -> Option<MessageId> {
+        self.items.last().map(|item| item.id)
+    }
+}
+
+/// A message as it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    pub id: MessageId,
+    pub flags: MessageFlags,
+    pub stanza: Bytes,
+}
+
+/// XEP-0441: what an account wants archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivePrefs {
+    pub default: ArchiveDefault,
+    /// Bare or full; sorted.
+    pub always: Box<[Jid]>,
+    pub never: Box<[Jid]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveDefault {
+    Always,
+    Never,
+    /// Only with contacts of the roster.
+    Roster,
+}
+
+/// The first and last message of an archive; `None` when it is empty (XEP-0313 §5).
+pub type Bounds = Option<(MessageId, MessageId)>;
+
+/// What retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Entries of archives.
+    pub entries: u64,
+    /// Message bodies that nobody else kept.
+    pub bodies: u64,
+}
+
+/// The archives of all accounts. See [`Store::archive`].
+pub struct Archive<'a>(pub(super) &'a Store);
+
+impl Store {
+    pub fn archive(&self) -> Archive<'_> {
+        Archive(self)
+    }
+}
+
+impl Archive<'_> {
+    /// One page. [`StoreError::NotFound`] when an id named in the query is not in this archive.
+    /// Sees every message appended before the call.
+    pub async fn page(&self, query: ArchiveQuery) -> Result<Page, StoreError> {
+        todo!()
+    }
+
+    pub async fn bounds(&self, owner: AccountId) -> Result<Bounds, StoreError> {
+        todo!()
+    }
+
+    /// Stored messages by id, whoever owns them; ids that are gone are left out.
+    pub async fn fetch(&self, ids: Vec<MessageId>) -> Result<Vec<Archived>, StoreError> {
+        todo!()
+    }
+
+    /// The newest message between `owner` and `peer` that `wanted` picks, among the newest `depth`.
+    pub async fn find(
+        &self,
+        owner: AccountId,
+        peer: BareJid,
+        depth: usize,
+        wanted: impl FnMut(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Option<MessageId>, StoreError> {
+        todo!()
+    }
+
+    /// Puts a tombstone in the place of a message, in all archives that hold it (XEP-0424).
+    pub async fn retract(&self, id: MessageId, tombstone: Bytes) -> Result<(), StoreError> {
+        todo!()
+    }
+
+    /// Forgets entries older than `before` in all archives of accounts and rooms of `host`, and
+    /// the oldest ones of every archive that exceeds `bytes_max`. In steps; returns when done.
+    pub async fn expire(
+        &self,
+        host: &str,
+        before: Option<MessageId>,
+        bytes_max: Option<u64>,
+    ) -> Result<Expired, StoreError> {
+        todo!()
+    }
+
+    pub async fn prefs(&self, owner: AccountId) -> Result<Option<ArchivePrefs>, StoreError> {
+        todo!()
+    }
+
+    pub async fn set_prefs(&self, owner: AccountId, prefs: ArchivePrefs) -> Result<(), StoreError> {
+        todo!()
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong below this room's door.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// Cloned to every waiter of a commit that failed, hence the shared texts.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{} is in use by process {pid}: speak to that one, or stop it first", dir.display())]
+    InUse { dir: PathBuf, pid: String },
+    #[error(
+        "the database has version {found}, this program knows versions up to {known}: \
+         install the newer Coucou again, or restore a backup from before the upgrade"
+    )]
+    Newer { found: i64, known: i64 },
+    #[error("cannot {doing}: {reason}")]
+    Io { doing: Arc<str>, reason: Arc<str> },
+    #[error("the disk is full; nothing was stored")]
+    DiskFull,
+    #[error("the database is damaged ({0}): stop the server and restore a backup")]
+    Damaged(Arc<str>),
+    #[error("the store has been shut down")]
+    Closed,
+    #[error("the writer's queue is full")]
+    Busy,
+    #[error("a bug in the store: {0}")]
+    Bug(Arc<str>),
+    #[error("there is no such account")]
+    NoSuchAccount,
+    #[error("the account exists already")]
+    AccountExists,
+    #[error("no such item")]
+    NotFound,
+    #[error("not more than {max} {what} are kept")]
+    TooMany { what: &'static str, max: usize },
+}
+
+impl StoreError {
+    pub(super) fn io(doing: impl fmt::Display, reason: impl fmt::Display) -> StoreError {
+        StoreError::Io { doing: doing.to_string().into(), reason: reason.to_string().into() }
+    }
+
+    pub(super) fn bug(what: impl fmt::Display) -> StoreError {
+        StoreError::Bug(what.to_string().into())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::DiskFull,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StoreError::Damaged(error.to_string().into())
+            }
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied,
+            ) => StoreError::io("use the database", error),
+            _ => StoreError::bug(error),
+        }
+    }
+}
+
+/// The writer's queue is full: wait for [`Store::room`](super::Store::room) and try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer's queue is full")]
+pub struct Busy;
+
+impl From<Busy> for StoreError {
+    fn from(Busy: Busy) -> StoreError {
+        StoreError::Busy
+    }
+}
