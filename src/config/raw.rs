@@ -1,0 +1,653 @@
+//! The file as written: a tree with positions, read key by key.
+//!
+//! Each key is named once, where [`super::check`] asks for it with its type, default and bounds. From the asking
+//! follow the list of known keys (for did-you-mean), the positions for errors that span several keys, and the
+//! flat list of settings that a reload compares. A wrong value is noted and its default goes on in its place, so
+//! that one run finds all that is wrong. That is why the tree is not deserialised by serde, which stops at the
+//! first fault.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::diff::Effect;
+use super::problem::{Problem, printable};
+use super::value::{self, Secret, Size, Span};
+
+/// A setting in force, as [`super::diff`] sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Setting {
+    pub path: String,
+    pub value: Shown,
+    pub effect: Effect,
+}
+
+/// A value to compare and to show.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Shown {
+    Plain(String),
+    Secret(Secret),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shown::Plain(text) => f.write_str(text),
+            Shown::Secret(_) => f.write_str("***"),
+        }
+    }
+}
+
+/// A word out of a fixed list.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Every value with its name in the file.
+    const ALL: &'static [(&'static str, Self)];
+
+    /// The value's name in the file.
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
+    }
+
+    /// The value of that name.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+}
+
+/// What is gathered while a document is read.
+pub(super) struct Document<'t> {
+    text: &'t str,
+    notes: RefCell<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    problems: Vec<Problem>,
+    settings: Vec<Setting>,
+    /// Where each key that is in the file stands; tables by their header.
+    places: BTreeMap<String, Range<usize>>,
+    /// Keys asked for, by table.
+    known: BTreeMap<String, BTreeSet<&'static str>>,
+    /// Keys in the file that nobody asked for.
+    unknown: Vec<(String, String, Range<usize>)>,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn new(text: &'t str) -> Document<'t> {
+        Document { text, notes: RefCell::default() }
+    }
+
+    /// A problem at the place of `path`, or of the nearest table around it that is in the file.
+    pub(super) fn problem(&self, path: &str) -> Problem {
+        let notes = self.notes.borrow();
+        let mut around = Some(path);
+        while let Some(key) = around {
+            if let Some(span) = notes.places.get(key) {
+                return Problem::at(self.text, span, path);
+            }
+            around = key.rfind('.').map(|at| &key[..at]);
+        }
+        Problem::at(self.text, &(0..0), path)
+    }
+
+    pub(super) fn report(&self, problem: Problem) {
+        self.notes.borrow_mut().problems.push(problem);
+    }
+
+    /// All problems in the order of the file, and the settings sorted by path.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Setting>) {
+        let Notes { mut problems, mut settings, known, unknown, .. } = self.notes.into_inner();
+        for (table, key, span) in unknown {
+            problems.push(unknown_key(self.text, &known, &table, &key, &span));
+        }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        settings.sort_by(|a, b| a.path.cmp(&b.path));
+        (problems, settings)
+    }
+}
+
+/// A table of the document, or one that is left out and stands for its defaults.
+pub(super) struct Table<'d, 't> {
+    document: &'d Document<'t>,
+    table: Option<&'d DeTable<'d>>,
+    path: String,
+    /// What a change of the keys asked for from now on asks of the running server.
+    effect: Effect,
+}
+
+impl<'d, 't> Table<'d, 't> {
+    /// Reads the root table with `read`.
+    pub(super) fn root<R>(
+        document: &'d Document<'t>,
+        table: &'d DeTable<'d>,
+        read: impl FnOnce(&mut Table<'d, 't>) -> R,
+    ) -> R {
+        Table { document, table: Some(table), path: String::new(), effect: Effect::Restart }
+            .read_by(read)
+    }
+
+    fn read_by<R>(mut self, read: impl FnOnce(&mut Table<'d, 't>) -> R) -> R {
+        let result = read(&mut self);
+        let mut notes = self.document.notes.borrow_mut();
+        let known = notes.known.get(&self.path).cloned().unwrap_or_default();
+        for (key, _) in self.table.into_iter().flatten() {
+            if !known.contains(key.get_ref().as_ref()) {
+                notes.unknown.push((self.path.clone(), key.get_ref().to_string(), key.span()));
+            }
+        }
+        drop(notes);
+        result
+    }
+
+    /// What a change of the keys that follow asks of the running server.
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effect = effect;
+    }
+
+    /// The full path of `key` in this table.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        let bare = !key.is_empty()
+            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let key = if bare { key.to_owned() } else { format!("{key:?}") };
+        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Whether the file has `key` here.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Notes that the value of `key` does not do, though its type is right.
+    pub(super) fn report(&self, key: &str, found: &str, expected: &str) {
+        let problem = self.document.problem(&self.path_of(key));
+        self.document.report(problem.found(found).expected(expected));
+    }
+
+    /// Notes what is wrong with this table as a whole.
+    pub(super) fn report_here(&self, found: impl Into<String>, expected: &str, help: &str) {
+        let problem = self.document.problem(&self.path);
+        self.document.report(problem.found(found).expected(expected).help(help));
+    }
+
+    /// Whether the file has `key` here, and not as an empty table.
+    pub(super) fn has_entries(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key)).map(Spanned::get_ref);
+        value.is_some_and(|value| value.as_table().is_none_or(|table| !table.is_empty()))
+    }
+
+    /// The table named `key`, read by `read`; empty if it is left out.
+    pub(super) fn section<R>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Table<'d, 't>) -> R,
+    ) -> R {
+        let table = self.ask(key).and_then(|value| self.as_table(key, value));
+        Table { document: self.document, table, path: self.path_of(key), effect: self.effect }
+            .read_by(read)
+    }
+
+    /// The tables within the table `key`, each named by a domain, in the order of the file. `read` gets the
+    /// normalised domain; what it makes of a table whose name does not do is dropped.
+    pub(super) fn each_domain<R>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(String, &mut Table<'d, 't>) -> R,
+    ) -> Vec<R> {
+        let Some(tables) = self.ask(key).and_then(|value| self.as_table(key, value)) else {
+            return Vec::new();
+        };
+        let outer = Table {
+            document: self.document,
+            table: None,
+            path: self.path_of(key),
+            effect: self.effect,
+        };
+        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        let mut results = Vec::new();
+        for (name, value) in in_file_order(tables) {
+            let written = name.get_ref().as_ref();
+            let domain = outer.domain(name, &mut seen);
+            let path = outer.path_of(domain.as_deref().unwrap_or(written));
+            self.document.notes.borrow_mut().places.entry(path.clone()).or_insert(name.span());
+            let table = outer.as_table(written, value);
+            let result = Table { document: self.document, table, path, effect: self.effect }
+                .read_by(|table| read(domain.clone().unwrap_or_else(|| written.to_owned()), table));
+            if domain.is_some() {
+                results.push(result);
+            }
+        }
+        results
+    }
+
+    /// The domain that names a table, if it is one and no table before it has the same.
+    fn domain(
+        &self,
+        name: &Spanned<DeString<'_>>,
+        seen: &mut BTreeMap<String, String>,
+    ) -> Option<String> {
+        let written = name.get_ref().as_ref();
+        let problem = Problem::at(self.document.text, &name.span(), self.path_of(written));
+        let domain = match value::domain(written) {
+            Ok(domain) => domain,
+            Err(reason) => {
+                let problem = problem
+                    .found(format!("\"{}\", which {reason}", printable(written)))
+                    .expected("a domain name")
+                    .help(format!("quote it whole: [{}.\"example.org\"]", self.path));
+                self.document.report(problem);
+                return None;
+            }
+        };
+        if let Some(first) = seen.insert(domain.clone(), written.to_owned()) {
+            let found = format!("\"{written}\", the same domain as \"{first}\" above");
+            self.document.report(problem.found(found).expected("each domain once"));
+            return None;
+        }
+        Some(domain)
+    }
+
+    /// The table `key`, a map from free names to words of a list.
+    pub(super) fn map<T: Choice>(&mut self, key: &'static str) -> BTreeMap<String, T> {
+        let entries = self.ask(key).and_then(|value| self.as_table(key, value));
+        let inner = Table {
+            document: self.document,
+            table: entries,
+            path: self.path_of(key),
+            effect: self.effect,
+        };
+        let mut map = BTreeMap::new();
+        for (name, value) in entries.into_iter().flatten() {
+            let path = inner.path_of(name.get_ref());
+            self.document.notes.borrow_mut().places.insert(path.clone(), value.span());
+            match choice::<T>(value.get_ref()) {
+                Ok(choice) => {
+                    inner.record(path, Shown::Plain(choice.name().to_owned()));
+                    map.insert(name.get_ref().to_string(), choice);
+                }
+                Err(wrong) => self.document.report(wrong.at(self.document.text, value, path)),
+            }
+        }
+        map
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.leaf(key, default, bool::to_string, |value| {
+            value.as_bool().ok_or_else(|| Wrong::kind("true or false"))
+        })
+    }
+
+    /// A whole number.
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> u32 {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.leaf(key, default, u32::to_string, |value| match value.as_integer() {
+            Some(number) => match i128::from_str_radix(number.as_str(), number.radix()).ok() {
+                Some(number)
+                    if u32::try_from(number).is_ok_and(|number| range.contains(&number)) =>
+                {
+                    Ok(number as u32)
+                }
+                _ => Err(Wrong::kind(&expected)),
+            },
+            None => Err(Wrong::kind(&expected)),
+        })
+    }
+
+    /// A number of bytes held in memory.
+    pub(super) fn bytes(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> usize {
+        let range = Size(u64::from(*range.start()))..=Size(u64::from(*range.end()));
+        let size = self.leaf(key, Size(u64::from(default)), Size::to_string, |value| {
+            size(value, &range, None).and_then(|size| size.ok_or_else(|| Wrong::kind("a size")))
+        });
+        usize::try_from(size.0).unwrap_or(usize::MAX)
+    }
+
+    /// A number of bytes on disk, or the word `without` for no bound.
+    pub(super) fn bytes_or(
+        &mut self,
+        key: &'static str,
+        default: Option<u64>,
+        without: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let range = Size(*range.start())..=Size(*range.end());
+        let show =
+            |size: &Option<Size>| size.map_or_else(|| without.to_owned(), |size| size.to_string());
+        self.leaf(key, default.map(Size), show, |value| size(value, &range, Some(without)))
+            .map(|size| size.0)
+    }
+
+    pub(super) fn span(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        self.leaf(key, Span(default), Span::to_string, |value| {
+            span(value, &range, None)
+                .and_then(|span| span.ok_or_else(|| Wrong::kind("a length of time")))
+        })
+        .0
+    }
+
+    /// A length of time, or the word `without` for no end.
+    pub(super) fn span_or(
+        &mut self,
+        key: &'static str,
+        default: Option<Duration>,
+        without: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let show =
+            |span: &Option<Span>| span.map_or_else(|| without.to_owned(), |span| span.to_string());
+        self.leaf(key, default.map(Span), show, |value| span(value, &range, Some(without)))
+            .map(|span| span.0)
+    }
+
+    pub(super) fn choice<T: Choice>(&mut self, key: &'static str, default: T) -> T {
+        self.leaf(key, default, |choice| choice.name().to_owned(), choice)
+    }
+
+    /// A text that `parse` makes sense of; its error is a sentence that follows the text, as in "has no port".
+    pub(super) fn text<T: Clone>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        expected: &str,
+        show: impl Fn(&T) -> String,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        self.leaf(key, default, show, |value| one_text(value, expected, &parse))
+    }
+
+    /// A list of texts; `expected` describes one of them.
+    pub(super) fn list<T: Clone>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        expected: &str,
+        show: impl Fn(&T) -> String,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let show_all =
+            |list: &[T]| format!("[{}]", list.iter().map(&show).collect::<Vec<_>>().join(", "));
+        let path = self.path_of(key);
+        let mut list = default;
+        if let Some(value) = self.ask(key) {
+            match value.get_ref().as_array() {
+                Some(items) => {
+                    list = Vec::with_capacity(items.len());
+                    for item in items.iter() {
+                        match one_text(item.get_ref(), expected, &parse) {
+                            Ok(item) => list.push(item),
+                            Err(wrong) => self.document.report(wrong.at(
+                                self.document.text,
+                                item,
+                                path.clone(),
+                            )),
+                        }
+                    }
+                }
+                None => {
+                    let wrong = Wrong::kind(&format!("a list in [ ], each of it {expected}"));
+                    self.document.report(wrong.at(self.document.text, value, path.clone()));
+                }
+            }
+        }
+        self.record(path, Shown::Plain(show_all(&list)));
+        list
+    }
+
+    /// A secret that must be there, of at least `len_min` bytes. It is never quoted in an error.
+    pub(super) fn secret(&mut self, key: &'static str, len_min: usize) -> Secret {
+        let path = self.path_of(key);
+        let expected = format!("a secret text of at least {len_min} bytes");
+        let help = "`openssl rand -base64 24` makes a good one";
+        let Some(value) = self.ask(key) else {
+            let problem = self.document.problem(&self.path).found("no secret").expected(expected);
+            self.document.report(problem.help(format!("add `{key} = \"…\"`; {help}")));
+            return Secret::new("");
+        };
+        let found = match value.get_ref().as_str() {
+            Some(text) if text.len() >= len_min => {
+                let secret = Secret::new(text);
+                self.record(path, Shown::Secret(secret.clone()));
+                return secret;
+            }
+            Some(text) => format!("a text of {} bytes", text.len()),
+            None => kind(value.get_ref()).to_owned(),
+        };
+        let mut problem = self.document.problem(&path).found(found).expected(expected).help(help);
+        problem.excerpt = None;
+        self.document.report(problem);
+        Secret::new("")
+    }
+
+    /// Reads one key, or notes what is wrong with it and goes on with the default.
+    fn leaf<T: Clone>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        show: impl Fn(&T) -> String,
+        parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+    ) -> T {
+        let path = self.path_of(key);
+        let value = match self.ask(key).map(|value| (value, parse(value.get_ref()))) {
+            None => default,
+            Some((_, Ok(value))) => value,
+            Some((value, Err(wrong))) => {
+                self.document.report(wrong.at(self.document.text, value, path.clone()));
+                default
+            }
+        };
+        self.record(path, Shown::Plain(show(&value)));
+        value
+    }
+
+    fn ask(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+        let mut notes = self.document.notes.borrow_mut();
+        notes.known.entry(self.path.clone()).or_default().insert(key);
+        let (name, value) = self.table?.get_key_value(key)?;
+        let place = if value.get_ref().is_table() { name.span() } else { value.span() };
+        notes.places.insert(self.path_of(key), place);
+        Some(value)
+    }
+
+    fn as_table(&self, key: &str, value: &'d Spanned<DeValue<'d>>) -> Option<&'d DeTable<'d>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            let path = self.path_of(key);
+            let wrong = Wrong::kind(&format!("a table, as in [{path}]"));
+            self.document.report(wrong.at(self.document.text, value, path));
+        }
+        table
+    }
+
+    fn record(&self, path: String, value: Shown) {
+        self.document.notes.borrow_mut().settings.push(Setting {
+            path,
+            value,
+            effect: self.effect,
+        });
+    }
+}
+
+/// Why a value does not do.
+struct Wrong {
+    expected: String,
+    /// Follows the value found, as in "has no unit after 10"; empty when its kind is wrong.
+    reason: String,
+    help: Option<String>,
+}
+
+impl Wrong {
+    fn kind(expected: &str) -> Wrong {
+        Wrong { expected: expected.to_owned(), reason: String::new(), help: None }
+    }
+
+    fn at(self, text: &str, value: &Spanned<DeValue<'_>>, path: String) -> Problem {
+        let mut found = match value.get_ref() {
+            DeValue::Table(_) | DeValue::Array(_) => kind(value.get_ref()).to_owned(),
+            _ => printable(text.get(value.span()).unwrap_or("")).chars().take(80).collect(),
+        };
+        if !self.reason.is_empty() {
+            found = format!("{found}, which {}", self.reason);
+        }
+        let problem = Problem::at(text, &value.span(), path).found(found).expected(self.expected);
+        match self.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+}
+
+fn size(
+    value: &DeValue<'_>,
+    range: &RangeInclusive<Size>,
+    without: Option<&str>,
+) -> Result<Option<Size>, Wrong> {
+    let or = without.map_or_else(String::new, |word| format!(", or {word:?}"));
+    let expected = format!(
+        "a size from {} to {}, such as \"{}\"{or}",
+        range.start(),
+        range.end(),
+        range.start()
+    );
+    match value.as_str() {
+        Some(text) if Some(text) == without => Ok(None),
+        Some(text) => bounded(text, range, expected).map(Some),
+        None => Err(Wrong::kind(&expected)),
+    }
+}
+
+fn span(
+    value: &DeValue<'_>,
+    range: &RangeInclusive<Duration>,
+    without: Option<&str>,
+) -> Result<Option<Span>, Wrong> {
+    let range = Span(*range.start())..=Span(*range.end());
+    let or = without.map_or_else(String::new, |word| format!(", or {word:?}"));
+    let expected = format!(
+        "a length of time from {} to {}, such as \"{}\"{or}",
+        range.start(),
+        range.end(),
+        range.start()
+    );
+    match value.as_str() {
+        Some(text) if Some(text) == without => Ok(None),
+        Some(text) => bounded(text, &range, expected).map(Some),
+        None => Err(Wrong::kind(&expected)),
+    }
+}
+
+fn bounded<T>(text: &str, range: &RangeInclusive<T>, expected: String) -> Result<T, Wrong>
+where
+    T: std::str::FromStr<Err = String> + PartialOrd,
+{
+    match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        Ok(value) => {
+            let reason = if value < *range.start() { "is too small" } else { "is too large" };
+            Err(Wrong { expected, reason: reason.to_owned(), help: None })
+        }
+        Err(reason) => Err(Wrong { expected, reason, help: None }),
+    }
+}
+
+fn choice<T: Choice>(value: &DeValue<'_>) -> Result<T, Wrong> {
+    let text = value.as_str().unwrap_or("");
+    T::from_name(text).ok_or_else(|| {
+        let names: Vec<String> = T::ALL.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let mut wrong = Wrong::kind(&format!("one of {}", names.join(", ")));
+        wrong.help = nearest(text, T::ALL.iter().map(|(name, _)| *name))
+            .map(|name| format!("did you mean {name:?}?"));
+        wrong
+    })
+}
+
+fn one_text<T>(
+    value: &DeValue<'_>,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Wrong> {
+    match value.as_str() {
+        Some(text) => parse(text).map_err(|reason| Wrong {
+            expected: expected.to_owned(),
+            reason,
+            help: None,
+        }),
+        None => Err(Wrong::kind(expected)),
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn in_file_order<'d>(
+    table: &'d DeTable<'d>,
+) -> Vec<(&'d Spanned<DeString<'d>>, &'d Spanned<DeValue<'d>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+/// Names the key that was probably meant: a similar one in the same table, or this very one in another.
+fn unknown_key(
+    text: &str,
+    known: &BTreeMap<String, BTreeSet<&'static str>>,
+    table: &str,
+    key: &str,
+    span: &Range<usize>,
+) -> Problem {
+    let here = known.get(table).cloned().unwrap_or_default();
+    let place =
+        if table.is_empty() { "the top of the file".to_owned() } else { format!("[{table}]") };
+    let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+    let problem = Problem::at(text, span, path)
+        .found(format!("the unknown key \"{}\" in {place}", printable(key)))
+        .expected(format!("one of {}", here.iter().copied().collect::<Vec<_>>().join(", ")));
+    if let Some(near) = nearest(key, here.iter().copied()) {
+        return problem.help(format!("did you mean \"{near}\"?"));
+    }
+    let elsewhere =
+        known.iter().find(|(_, keys)| keys.contains(key)).map(|(table, _)| table.as_str());
+    match elsewhere {
+        Some("") => problem
+            .help(format!("\"{key}\" belongs at the top of the file, before the first [table]")),
+        Some(table) => problem.help(format!("\"{key}\" belongs in [{table}]")),
+        None => problem,
+    }
+}
+
+/// The candidate most like `word`, if any is like it at all.
+fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let word = word.to_lowercase();
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
