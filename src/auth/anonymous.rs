@@ -54,7 +54,7 @@ mod tests {
         let facts = Facts {
             domain: "public.example.org",
             from: None,
-            tls: None,
+            channel: None,
             offer: &Offer::default(),
             secret: &ServerSecret::from_bytes(&[1; 32]),
             iterations: &[],

@@ -68,7 +68,7 @@ impl fmt::Debug for Password {
 
 /// The keys for one hash function.
 ///
-/// `stored_key` and `server_key` have [`Hash::len`] bytes. With them one can verify a login and
+/// `stored_key` and `server_key` have [`Hash::output_len`] bytes. With them one can verify a login and
 /// pretend to be the server, but not sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScramKeys {
@@ -212,8 +212,8 @@ mod tests {
         for keys in credentials.iter() {
             assert!(keys.verify(&password));
             assert!(!keys.verify(&Password::prepare("Pencil").unwrap()));
-            assert_eq!(keys.stored_key.expose().len(), keys.hash.len());
-            assert_eq!(keys.server_key.expose().len(), keys.hash.len());
+            assert_eq!(keys.stored_key.expose().len(), keys.hash.output_len());
+            assert_eq!(keys.server_key.expose().len(), keys.hash.output_len());
         }
         assert_eq!(credentials.strongest().unwrap().hash, Hash::Sha512);
     }
@@ -236,7 +236,7 @@ mod tests {
             assert_ne!(a.salt, b.salt);
             assert_eq!(a.salt.len(), SALT_LEN);
             assert_eq!(a.iterations, 10_000);
-            assert_eq!(a.stored_key.expose().len(), hash.len());
+            assert_eq!(a.stored_key.expose().len(), hash.output_len());
         }
     }
 

@@ -1,4 +1,4 @@
-//! A user's devices and their FAST tokens (XEP-0484), as the store keeps them (XEP-0494 shows them).
+//! A user's devices and their FAST tokens (XEP-0484), as the store keeps them for XEP-0494.
 //!
 //! ## What is stored of a token
 //! An HT mechanism sends `HMAC(token, …)`: whoever verifies must know the token itself, so a
@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use smallvec::SmallVec;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -40,33 +39,9 @@ impl AgentId {
     }
 }
 
-/// The public name of a device: what lists show and revocation takes. Tells nothing about the
-/// agent id, and differs between two accounts on one phone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeviceId(pub [u8; 10]);
-
-impl DeviceId {
-    pub fn derive(secret: &ServerSecret, account: &BareJid, agent: AgentId) -> DeviceId {
-        let hash = secret.derive("device", &[account.as_str().as_bytes(), &agent.0]);
-        let mut id = [0; 10];
-        id.copy_from_slice(&hash.expose()[..10]);
-        DeviceId(id)
-    }
-
-    pub fn parse(text: &str) -> Option<DeviceId> {
-        base32_decode(text)?.as_slice().try_into().ok().map(DeviceId)
-    }
-}
-
-impl fmt::Display for DeviceId {
+impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&base32(&self.0))
-    }
-}
-
-impl fmt::Debug for DeviceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeviceId({self})")
     }
 }
 
@@ -76,21 +51,6 @@ pub struct UserAgent {
     pub id: Option<AgentId>,
     pub software: Option<Box<str>>,
     pub device: Option<Box<str>>,
-}
-
-/// One row of a user's list of devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    pub id: DeviceId,
-    pub agent: AgentId,
-    pub software: Option<Box<str>>,
-    pub device: Option<Box<str>>,
-    pub first_seen: Now,
-    pub last_seen: Now,
-    /// It has signed in with the password at least once since that was last changed: it may know
-    /// it, and only a new password keeps it out (XEP-0494 §3.2).
-    pub password: bool,
-    pub tokens: Tokens,
 }
 
 /// An HT mechanism's binding to the channel, with the token's fixed mechanism name.
@@ -252,26 +212,6 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
     text
 }
 
-fn base32_decode(text: &str) -> Option<SmallVec<[u8; 16]>> {
-    let mut bytes = SmallVec::new();
-    let (mut bits, mut value) = (0, 0u32);
-    for digit in text.bytes() {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'v' => digit - b'a' + 10,
-            _ => return None,
-        };
-        value = value << 5 | u32::from(digit);
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((value >> bits & 255) as u8);
-            value &= (1 << bits) - 1;
-        }
-    }
-    (value == 0).then_some(bytes)
-}
-
 fn first_16(hash: &Secret) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.expose()[..16]);
@@ -365,21 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn device_ids_are_opaque_texts_that_parse_back() {
-        let secret = ServerSecret::from_bytes(&[3; 32]);
-        let account = BareJid::parse("romeo@example.org").unwrap();
-        let id = DeviceId::derive(&secret, &account, AgentId::of("phone").unwrap());
-        assert_eq!(id.to_string().len(), 16);
-        assert_eq!(DeviceId::parse(&id.to_string()), Some(id));
-        assert_eq!(DeviceId::parse("zz"), None);
-        assert_eq!(DeviceId::parse(""), None);
+    fn agents_are_known_by_a_hash() {
+        let agent = AgentId::of("d4565fa7-4d72-4749-b3d3-740edbf87770").unwrap();
+        assert_eq!(agent.to_string().len(), 26);
+        assert_ne!(Some(agent), AgentId::of("D4565FA7"));
         assert_eq!(AgentId::of(""), None);
     }
 
     #[test]
     fn base32_as_in_rfc_4648() {
         assert_eq!(base32(b"foobar"), "cpnmuoj1e8");
-        assert_eq!(base32_decode("cpnmuoj1e8").unwrap().as_slice(), b"foobar");
         assert_eq!(base32(b""), "");
     }
 }

@@ -45,9 +45,10 @@ impl Fast {
     ) -> Result<Proof, Failure> {
         let binding = match self.mechanism.binding() {
             None => &[][..],
-            Some(binding) => {
-                facts.tls.and_then(|tls| tls.binding(binding)).ok_or(Failure::NotAuthorized)?
-            }
+            Some(binding) => facts
+                .channel
+                .and_then(|channel| channel.binding(binding))
+                .ok_or(Failure::NotAuthorized)?,
         };
         // Two comparisons for everybody: neither the number of tokens nor the slot shows.
         let decoy = Token {
@@ -111,7 +112,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::auth::mechanism::{Offer, TlsFacts};
+    use crate::auth::mechanism::{Channel, Offer};
     use crate::auth::secret::ServerSecret;
     use crate::time::Now;
 
@@ -142,11 +143,11 @@ mod tests {
 
     fn login(mechanism: HtMechanism, now: Now, input: &[u8], tokens: Option<Tokens>) -> Step {
         let (secret, offer) = (secret(), Offer::default());
-        let tls = TlsFacts { exporter: Some(EXPORTED), ..TlsFacts::default() };
+        let channel = Channel { exporter: Some(EXPORTED), ..Channel::default() };
         let facts = Facts {
             domain: "example.org",
             from: None,
-            tls: Some(&tls),
+            channel: Some(&channel),
             offer: &offer,
             secret: &secret,
             iterations: &[],

@@ -21,7 +21,7 @@ impl Hash {
     pub const ALL: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
 
     /// Bytes of output.
-    pub fn len(self) -> usize {
+    pub fn output_len(self) -> usize {
         match self {
             Hash::Sha1 => 20,
             Hash::Sha256 => 32,
@@ -63,7 +63,7 @@ impl Hash {
     ///
     /// Takes milliseconds: never call it on a thread that serves sockets.
     pub fn pbkdf2(self, password: &[u8], salt: &[u8], iterations: u32) -> Secret {
-        let mut out = vec![0; self.len()].into_boxed_slice();
+        let mut out = vec![0; self.output_len()].into_boxed_slice();
         match self {
             Hash::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut out),
             Hash::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut out),
@@ -89,7 +89,7 @@ mod tests {
     fn names_go_both_ways() {
         for hash in Hash::ALL {
             assert_eq!(Hash::from_name(hash.name()), Some(hash));
-            assert_eq!(hash.digest(b"").expose().len(), hash.len());
+            assert_eq!(hash.digest(b"").expose().len(), hash.output_len());
         }
         assert_eq!(Hash::from_name("MD5"), None);
     }

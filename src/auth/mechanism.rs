@@ -36,7 +36,7 @@ impl Binding {
 
 /// What SASL needs to know of the TLS connection below it.
 #[derive(Clone, Default)]
-pub struct TlsFacts {
+pub struct Channel {
     /// RFC 9266: 32 bytes exported under `EXPORTER-Channel-Binding`. On TLS 1.2 only where
     /// the extended master secret was negotiated.
     pub exporter: Option<[u8; 32]>,
@@ -46,7 +46,7 @@ pub struct TlsFacts {
     pub version: Option<u16>,
 }
 
-impl TlsFacts {
+impl Channel {
     pub fn binding(&self, binding: Binding) -> Option<&[u8]> {
         match binding {
             Binding::TlsServerEndPoint => self.server_end_point.as_deref(),
@@ -55,10 +55,10 @@ impl TlsFacts {
     }
 }
 
-impl fmt::Debug for TlsFacts {
+impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.unwrap_or_default();
-        write!(f, "TlsFacts {{ version: {version:#06x}, .. }}")
+        write!(f, "Channel {{ version: {version:#06x}, .. }}")
     }
 }
 
@@ -136,15 +136,15 @@ impl Offer {
     ///
     /// Without TLS there is nothing to bind to, and neither passwords nor tokens may be sent.
     /// -PLUS needs a binding; nobody is asked to bind to what we cannot check.
-    pub fn new(allowed: &[MechanismName], fast: bool, tls: Option<&TlsFacts>) -> Offer {
+    pub fn new(allowed: &[MechanismName], fast: bool, channel: Option<&Channel>) -> Offer {
         let mut bindings = Vec::new();
-        if let Some(tls) = tls {
+        if let Some(channel) = channel {
             let all = [Binding::TlsServerEndPoint, Binding::TlsExporter];
-            bindings.extend(all.into_iter().filter(|b| tls.binding(*b).is_some()));
+            bindings.extend(all.into_iter().filter(|b| channel.binding(*b).is_some()));
         }
         let safe = |mechanism: &MechanismName| match mechanism {
             MechanismName::Anonymous | MechanismName::Scram(_, Plus::No) => true,
-            MechanismName::Plain => tls.is_some(),
+            MechanismName::Plain => channel.is_some(),
             MechanismName::Scram(_, Plus::Yes) => !bindings.is_empty(),
             MechanismName::HashedToken(_) => false,
         };
@@ -155,8 +155,8 @@ impl Offer {
             bindings.clear();
         }
         let mut tokens = Vec::new();
-        if let Some(tls) = tls.filter(|_| fast) {
-            let usable = |m: &HtMechanism| m.binding().is_none_or(|b| tls.binding(b).is_some());
+        if let Some(channel) = channel.filter(|_| fast) {
+            let usable = |m: &HtMechanism| m.binding().is_none_or(|b| channel.binding(b).is_some());
             tokens.extend(HtMechanism::ALL.into_iter().rev().filter(usable));
         }
         Offer { mechanisms, tokens, bindings }
@@ -187,7 +187,8 @@ pub struct Facts<'a> {
     pub domain: &'a str,
     /// The account that the stream header's `from` claims.
     pub from: Option<&'a BareJid>,
-    pub tls: Option<&'a TlsFacts>,
+    /// `None` on a stream that is not encrypted.
+    pub channel: Option<&'a Channel>,
     pub offer: &'a Offer,
     pub secret: &'a ServerSecret,
     /// PBKDF2 rounds in use on this host, for names that have no keys.
@@ -332,8 +333,8 @@ impl Failure {
 mod tests {
     use super::*;
 
-    fn tls(exporter: bool) -> TlsFacts {
-        TlsFacts {
+    fn tls(exporter: bool) -> Channel {
+        Channel {
             exporter: exporter.then_some([1; 32]),
             server_end_point: Some([2; 32].into()),
             version: Some(0x0304),
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(offer.bindings, [Binding::TlsServerEndPoint]);
         assert!(!offer.tokens.contains(&HtMechanism::Exporter));
 
-        let none = Offer::new(&MechanismName::ALL, true, Some(&TlsFacts::default()));
+        let none = Offer::new(&MechanismName::ALL, true, Some(&Channel::default()));
         assert!(none.bindings.is_empty() && !none.has_plus());
 
         let plain = Offer::new(&[MechanismName::Plain], false, Some(&tls(true)));
@@ -412,7 +413,7 @@ mod tests {
         let facts = Facts {
             domain: "example.org",
             from: None,
-            tls: None,
+            channel: None,
             offer: &offer,
             secret: &secret,
             iterations: &[],

@@ -23,7 +23,7 @@ pub mod secret;
 pub mod upgrade;
 
 pub use credentials::{Credentials, Password, PasswordError, ScramKeys};
-pub use devices::{AgentId, Device, DeviceId, HtMechanism, Token, TokenUse, Tokens, UserAgent};
+pub use devices::{AgentId, HtMechanism, Token, TokenUse, Tokens, UserAgent};
 pub use hash::Hash;
-pub use mechanism::{Binding, Failure, MechanismName, Offer, Plus, TlsFacts};
+pub use mechanism::{Binding, Channel, Failure, MechanismName, Offer, Plus};
 pub use secret::{Secret, ServerSecret};

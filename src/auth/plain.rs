@@ -137,7 +137,7 @@ mod tests {
         test(&Facts {
             domain: "example.org",
             from: None,
-            tls: None,
+            channel: None,
             offer: &Offer::default(),
             secret: &ServerSecret::from_bytes(&[1; 32]),
             iterations: &[ITERATIONS_MIN],

@@ -118,7 +118,7 @@ impl Scram {
             (_, Plus::Yes) => {
                 let name = flag.strip_prefix("p=").ok_or(Failure::MalformedRequest)?;
                 let binding = Binding::from_name(name).ok_or(Failure::NotAuthorized)?;
-                match facts.tls.and_then(|tls| tls.binding(binding)) {
+                match facts.channel.and_then(|channel| channel.binding(binding)) {
                     Some(_) => Ok(Some(binding)),
                     None => Err(Failure::NotAuthorized),
                 }
@@ -147,12 +147,12 @@ impl Scram {
         let offered = self.hash.digest(facts.offer.downgrade_protected().as_bytes());
         let offered = BASE64.encode(offered.expose());
         let mut message = format!("r={nonce},s={salt},i={},h={offered}", keys.iterations);
-        if let Some(version) = facts.tls.and_then(|tls| tls.version) {
+        if let Some(version) = facts.channel.and_then(|channel| channel.version) {
             message.push_str(&format!(",t={version:04x}"));
         }
 
         let mut cbind_input = first.header.into_bytes();
-        let data = first.binding.and_then(|binding| facts.tls?.binding(binding));
+        let data = first.binding.and_then(|binding| facts.channel?.binding(binding));
         cbind_input.extend_from_slice(data.unwrap_or_default());
         let messages = format!("{},{message},", first.bare);
         let account = first.account;
@@ -169,7 +169,7 @@ impl Scram {
         let cbind_input = decode(next("c=")?)?;
         let nonce = next("r=")?;
         let proof = Zeroizing::new(decode(proof)?);
-        if proof.len() != self.hash.len() {
+        if proof.len() != self.hash.output_len() {
             return Err(Failure::MalformedRequest);
         }
 
@@ -260,26 +260,26 @@ fn decode(text: &str) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
     use crate::auth::credentials::{ITERATIONS_MIN, Password};
-    use crate::auth::mechanism::{MechanismName, Offer, TlsFacts};
+    use crate::auth::mechanism::{Channel, MechanismName, Offer};
     use crate::auth::secret::ServerSecret;
     use crate::time::Now;
 
     /// A server with its surroundings, and a client that computes what it sends.
     struct Scene {
         offer: Offer,
-        tls: Option<TlsFacts>,
+        tls: Option<Channel>,
         from: Option<BareJid>,
         secret: ServerSecret,
     }
 
     impl Scene {
-        fn new(tls: Option<TlsFacts>) -> Scene {
+        fn new(tls: Option<Channel>) -> Scene {
             let offer = Offer::new(&MechanismName::ALL, false, tls.as_ref());
             Scene { offer, tls, from: None, secret: ServerSecret::from_bytes(&[9; 32]) }
         }
 
         fn tls() -> Scene {
-            Scene::new(Some(TlsFacts {
+            Scene::new(Some(Channel {
                 exporter: Some([0xe1; 32]),
                 server_end_point: Some([0xe2; 32].into()),
                 version: Some(0x0304),
@@ -290,7 +290,7 @@ mod tests {
             Facts {
                 domain: "example.org",
                 from: self.from.as_ref(),
-                tls: self.tls.as_ref(),
+                channel: self.tls.as_ref(),
                 offer: &self.offer,
                 secret: &self.secret,
                 iterations: &[ITERATIONS_MIN],
@@ -408,7 +408,7 @@ mod tests {
     /// client's answer, which carries an extension between nonce and proof.
     #[test]
     fn example_of_xep_0474() {
-        let mut scene = Scene::new(Some(TlsFacts {
+        let mut scene = Scene::new(Some(Channel {
             exporter: None,
             server_end_point: Some([0; 32].into()),
             version: None,
@@ -492,9 +492,9 @@ mod tests {
         for (plus, header, expected) in cases {
             assert_eq!(failure(login(&scene, plus, header, b"", "pencil")), expected, "{header}");
         }
-        let no_exporter = Scene::new(Some(TlsFacts {
+        let no_exporter = Scene::new(Some(Channel {
             server_end_point: Some([0xe2; 32].into()),
-            ..TlsFacts::default()
+            ..Channel::default()
         }));
         let step = login(&no_exporter, Plus::Yes, "p=tls-exporter,,", &[0; 32], "pencil");
         assert_eq!(failure(step), Failure::NotAuthorized);
@@ -532,7 +532,8 @@ mod tests {
     fn malformed_last_messages() {
         let scene = Scene::new(None);
         let good = |server: &str| answer(Hash::Sha1, "pencil", "n,,n=romeo,r=abc", server, b"");
-        let cases: [(fn(String) -> String, Failure); 6] = [
+        type Spoil = fn(String) -> String;
+        let cases: [(Spoil, Failure); 6] = [
             (|m| m.replace("c=", "x="), Failure::MalformedRequest),
             (|m| m.replace(",p=", ",q="), Failure::MalformedRequest),
             (|m| m.replace("c=biws", "c=!"), Failure::MalformedRequest),

@@ -41,7 +41,7 @@ impl Upgrade {
     /// Takes the client's `SaltedPassword`. That it fits the password cannot be checked; the
     /// client has proved the password, and could set another one just as well.
     pub fn finish(self, salted: &[u8]) -> Result<ScramKeys, Failure> {
-        if salted.len() != self.hash.len() {
+        if salted.len() != self.hash.output_len() {
             return Err(Failure::MalformedRequest);
         }
         let salted = Secret::new(salted);
