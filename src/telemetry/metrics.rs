@@ -1,0 +1,150 @@
+//! Counters: plain atomics, added to where things happen, read when somebody asks.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Something that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub const fn new() -> Counter {
+        Counter(AtomicU64::new(0))
+    }
+
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many there are at the moment.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    pub const fn new() -> Gauge {
+        Gauge(AtomicI64::new(0))
+    }
+
+    /// Counts one more for as long as the guard lives.
+    pub fn hold(&'static self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+
+    pub fn set(&self, count: u64) {
+        self.0.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        u64::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}
+
+/// One that a [`Gauge`] counts.
+#[derive(Debug)]
+pub struct Held(&'static Gauge);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number at the moment of asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    pub name: &'static str,
+    pub help: &'static str,
+    /// It only grows, as opposed to a number that goes up and down.
+    pub counter: bool,
+    pub value: u64,
+}
+
+/// Declares the numbers once: field, name and help come from one line.
+macro_rules! metrics {
+    ($($kind:ident $name:ident: $help:literal;)*) => {
+        /// All numbers of this process.
+        #[derive(Debug)]
+        pub struct Metrics { $(#[doc = $help] pub $name: $kind,)* }
+
+        impl Metrics {
+            const fn new() -> Metrics {
+                Metrics { $($name: $kind::new(),)* }
+            }
+
+            /// Every number at this moment, in the order of their declaration.
+            pub fn read(&self) -> Vec<Sample> {
+                vec![$(Sample {
+                    name: stringify!($name),
+                    help: $help,
+                    counter: matches!(stringify!($kind).as_bytes(), b"Counter"),
+                    value: self.$name.get(),
+                },)*]
+            }
+        }
+    };
+}
+
+metrics! {
+    Gauge connections: "Connections open, signed in or not.";
+    Gauge sessions: "Bound sessions with a connection.";
+    Gauge sessions_resumable: "Sessions without a connection that may be resumed.";
+    Counter connections_accepted: "Connections accepted.";
+    Counter connections_refused: "Connections refused by a limit.";
+    Counter tls_failed: "TLS handshakes that failed.";
+    Counter logins_ok: "Successful logins.";
+    Counter logins_failed: "Failed logins.";
+    Counter resumptions: "Sessions resumed.";
+    Counter messages_in: "Messages received from clients.";
+    Counter presences_in: "Presences received from clients.";
+    Counter iqs_in: "IQs received from clients.";
+    Counter messages_out: "Messages sent to clients.";
+    Counter presences_out: "Presences sent to clients.";
+    Counter iqs_out: "IQs sent to clients.";
+    Counter errors_out: "Error stanzas sent to clients.";
+    Counter messages_archived: "Messages written to the archive.";
+    Counter messages_offline: "Messages stored for absent accounts.";
+    Counter push_sent: "Push notifications sent.";
+    Counter bytes_in: "Bytes received from clients, before decryption.";
+    Counter bytes_out: "Bytes sent to clients, after encryption.";
+    Counter commits: "Database commits.";
+}
+
+/// The numbers of this process. They are global, like the process whose they are.
+pub static METRICS: Metrics = Metrics::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_ones_count_until_dropped() {
+        static GAUGE: Gauge = Gauge::new();
+        let held = GAUGE.hold();
+        assert_eq!(GAUGE.get(), 1);
+        drop(held);
+        assert_eq!(GAUGE.get(), 0);
+    }
+
+    #[test]
+    fn names_are_read_with_their_values() {
+        let metrics = Metrics::new();
+        metrics.logins_ok.inc();
+        metrics.bytes_in.add(5);
+        let samples = metrics.read();
+        let value = |name| samples.iter().find(|s| s.name == name).map(|s| (s.counter, s.value));
+        assert_eq!(value("logins_ok"), Some((true, 1)));
+        assert_eq!(value("bytes_in"), Some((true, 5)));
+        assert_eq!(value("connections"), Some((false, 0)));
+    }
+}
