@@ -200,15 +200,10 @@ fn log(table: &mut Table<'_, '_>, data_dir: &Path) -> Log {
 fn storage(table: &mut Table<'_, '_>) -> Storage {
     table.effect(Effect::Restart);
     Storage {
-        readers: table.count("readers", 2, 1..=16) as usize,
-        cache_bytes: table.bytes("cache_bytes", 4 * MIB, 512 * KIB..=1024 * MIB),
-        writer_queue_bytes_max: table.bytes(
-            "writer_queue_bytes_max",
-            4 * MIB,
-            512 * KIB..=1024 * MIB,
-        ),
-        writer_queue_max: table.count("writer_queue_max", 8192, 64..=1_000_000) as usize,
-        commit_delay_max: table.span("commit_delay_max", millis(5), millis(0)..=millis(1000)),
+        readers_max: table.count("readers_max", 3, 1..=16) as usize,
+        commit_spacing: table.span("commit_spacing", millis(5), millis(0)..=millis(1000)),
+        queue_bytes_max: table.bytes("queue_bytes_max", 4 * MIB, 512 * KIB..=1024 * MIB),
+        queue_jobs_max: table.count("queue_jobs_max", 8192, 64..=1_000_000) as usize,
     }
 }
 

@@ -8,7 +8,7 @@
 mod check;
 mod diff;
 mod host;
-mod model;
+pub mod model;
 mod problem;
 mod raw;
 mod template;

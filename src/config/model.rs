@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::raw::Setting;
 use super::value::{IpNet, Secret};
+use crate::store::StoreOptions;
 
 /// Everything that `coucou.toml` says, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,16 +195,25 @@ impl Addresses {
 /// The database's use of memory and disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
-    /// Reader threads.
-    pub readers: usize,
-    /// SQLite page cache, over all its connections.
-    pub cache_bytes: usize,
+    /// Reader threads at most; they start on demand.
+    pub readers_max: usize,
+    /// Distance that commits keep under load, so that they share the cost of the disk.
+    pub commit_spacing: Duration,
     /// Changes that may wait for the writer; past it senders are slowed down.
-    pub writer_queue_bytes_max: usize,
+    pub queue_bytes_max: usize,
     /// The same, counted in changes.
-    pub writer_queue_max: usize,
-    /// How long a commit may wait for more changes while the queue is busy.
-    pub commit_delay_max: Duration,
+    pub queue_jobs_max: usize,
+}
+
+impl From<&Storage> for StoreOptions {
+    fn from(storage: &Storage) -> StoreOptions {
+        StoreOptions {
+            readers_max: storage.readers_max,
+            commit_spacing: storage.commit_spacing,
+            queue_bytes_max: storage.queue_bytes_max,
+            queue_jobs_max: storage.queue_jobs_max,
+        }
+    }
 }
 
 /// An external component (XEP-0114).

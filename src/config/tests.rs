@@ -172,7 +172,7 @@ fn secrets_stay_out_of_errors_and_changes() {
 fn changes_say_how_they_come_into_force() {
     let old = read("[hosts.\"a.org\"]\n").unwrap().config;
     let new = read(
-        "[listen]\nc2s = []\n[log]\nlevel = \"debug\"\n[storage]\nreaders = 4\n[hosts.\"a.org\"]\n",
+        "[listen]\nc2s = []\n[log]\nlevel = \"debug\"\n[storage]\nreaders_max = 4\n[hosts.\"a.org\"]\n",
     );
     let effects: Vec<_> = diff(&old, &new.unwrap().config)
         .into_iter()
@@ -183,7 +183,7 @@ fn changes_say_how_they_come_into_force() {
         [
             ("listen.c2s".to_owned(), Effect::Rebind),
             ("log.level".to_owned(), Effect::Live),
-            ("storage.readers".to_owned(), Effect::Restart),
+            ("storage.readers_max".to_owned(), Effect::Restart),
         ]
     );
     assert_eq!(diff(&old, &old), []);

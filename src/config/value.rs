@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
+use crate::jid::Jid;
+
 /// A length of time such as `"90s"`, `"10m"`, `"12h"`, `"30d"`, or parts joined as in `"1h 30m"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -235,17 +237,8 @@ pub fn domain(text: &str) -> Result<String, String> {
     if let Some(bad) = text.chars().find(|c| matches!(c, '@' | '/' | ':') || c.is_whitespace()) {
         return Err(format!("contains {bad:?}"));
     }
-    let (unicode, valid) = idna::domain_to_unicode(text.trim_end_matches('.'));
-    if valid.is_err() || unicode.is_empty() {
-        return Err("is not a domain name".to_owned());
-    }
-    let ascii =
-        idna::domain_to_ascii_strict(&unicode).map_err(|_| "is not a domain name".to_owned())?;
-    // RFC 1035 §2.3.4, in the form that goes into DNS and certificates.
-    if ascii.len() > 253 || ascii.split('.').any(|label| label.is_empty() || label.len() > 63) {
-        return Err("has an empty or too long label".to_owned());
-    }
-    Ok(unicode)
+    let jid = Jid::parse(text).map_err(|_| "is not a domain name".to_owned())?;
+    Ok(jid.domain().to_owned())
 }
 
 #[cfg(test)]
