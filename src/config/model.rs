@@ -47,6 +47,14 @@ impl Config {
         self.components.iter().find(|component| component.domain == domain)
     }
 
+    /// Whether `domain` is ours: a host, the name of one of its services, or a component.
+    pub fn serves(&self, domain: &str) -> bool {
+        self.hosts
+            .iter()
+            .any(|host| host.domain == domain || host.services.names().any(|name| name == domain))
+            || self.component(domain).is_some()
+    }
+
     /// The SQLite database.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join("coucou.db")

@@ -208,6 +208,8 @@ fn component_listeners_wait_for_a_component() {
         .unwrap()
         .config;
     assert_eq!(config.listen.component.len(), 2);
+    assert!(["a.org", "upload.a.org", "c.org"].iter().all(|domain| config.serves(domain)));
+    assert!(!config.serves("b.org"));
 }
 
 #[test]
