@@ -39,6 +39,15 @@ impl AgentId {
     }
 }
 
+impl AgentId {
+    /// The unique part of the resource that this device binds on an account: the same each time,
+    /// another one on another account or with another `tag`, and it does not tell the agent.
+    pub fn resource(self, secret: &ServerSecret, account: &BareJid, tag: &str) -> String {
+        let parts: [&[u8]; 3] = [account.as_str().as_bytes(), &self.0, tag.as_bytes()];
+        base32(&secret.derive("resource", &parts).expose()[..10])
+    }
+}
+
 impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&base32(&self.0))

@@ -1,1 +1,2 @@
 pub mod errors;
+pub mod negotiate;
