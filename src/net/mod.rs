@@ -1,1 +1,13 @@
+//! Sockets, TLS and certificates. Nothing here knows a stanza.
+//!
+//! [`listen`] accepts, [`socket`] moves bytes, [`tls`] encrypts them with what [`certs`] holds,
+//! and [`buffers`] lends the memory while bytes are on their way.
 
+pub mod buffers;
+pub mod certs;
+
+pub mod socket;
+pub mod tls;
+
+#[cfg(test)]
+mod tests;
