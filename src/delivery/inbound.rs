@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::Envelope;
-use crate::config::model::HostConfig;
+use super::{Envelope, store_error};
+use crate::config::HostConfig;
 use crate::features::{Outbox, archive, blocking, carbons, offline, push, retract, stanza_id};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Control, Item, Router, Session};
-use crate::stanza::error::StanzaError;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
-use crate::store::{MessageFlags, MessageRow};
+use crate::store::{Busy, CopyForm, MessageFlags, MessageRow};
 use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
+use crate::xml::ns;
 
 /// Who gets a message, by RFC 6121 §8.5.
 #[derive(Debug)]
@@ -40,25 +42,26 @@ pub async fn message(
     now: Now,
 ) -> Result<(), StanzaError> {
     let (Some(to), Some(from)) = (env.stanza.head.to.clone(), env.stanza.head.from.clone()) else {
-        return Err(StanzaError::bad_request("A message on its way has both addresses."));
+        return Err(StanzaError::new(Condition::BadRequest).with_text("A message on its way has both addresses."));
     };
     let owner = to.bare();
-    let facts = router.store.facts(&owner).await.map_err(StanzaError::from)?;
+    let facts = router.store.facts(&owner).await.map_err(store_error)?;
     let Some(facts) = facts.filter(|f| !blocking::is_blocked(f, &from)) else {
         // A stranger must not tell a blocking account from a missing one (XEP-0191 §3.4).
-        keep(router, env, MessageFlags::NONE, now).await?;
-        return Err(StanzaError::service_unavailable());
+        keep(router, env, MessageFlags::default()).await?;
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
     };
 
     let to_self = from.bare_str() == owner.as_str();
     let for_receiver =
         env.archivable && !(to_self && env.for_sender) && archive::keeps(&facts, host, from.bare_str());
-    let mut flags = MessageFlags::NONE;
+    let mut flags = MessageFlags::default();
     if for_receiver {
-        flags |= MessageFlags::FOR_RECEIVER;
+        flags |= MessageFlags::ARCHIVED_TO;
         retract::apply(router, &owner, &env.stanza, now).await;
     }
-    if for_receiver || (to_self && env.for_sender) {
+    let archived = for_receiver || (to_self && env.for_sender);
+    if archived {
         env.stanza = stanza_id::add(&env.stanza, &owner, env.id);
     }
 
@@ -68,16 +71,10 @@ pub async fn message(
     let mut offline = false;
     match receivers(env.stanza.head.typ, &to, &sessions) {
         Receivers::Sessions(list) => {
-            let stored = (for_receiver || (to_self && env.for_sender)).then_some(env.id);
             let stanza = Arc::new(env.stanza.clone());
             for session in list {
-                let item = Item { stanza: Arc::clone(&stanza), stored, offline: false };
-                match session.deliver(item) {
-                    Ok(ordinal) => {
-                        env.note_delivery(&session, stored, ordinal);
-                        reached.push(session);
-                    }
-                    Err(_) => overflow(&session),
+                if env.deliver(&session, Arc::clone(&stanza), archived, CopyForm::Plain) {
+                    reached.push(session);
                 }
             }
             offline = reached.is_empty();
@@ -87,7 +84,7 @@ pub async fn message(
         Receivers::Nobody => {}
     }
     if !refused {
-        carbons::copy_received(&sessions, &reached, env, &owner, out);
+        copy_received(&sessions, &reached, env, &owner, archived);
         push::notify(router, &owner, &facts, &reached, env, out, now).await;
     }
     if offline {
@@ -97,8 +94,8 @@ pub async fn message(
             refused = true;
         }
     }
-    keep(router, env, flags, now).await?;
-    if refused { Err(StanzaError::service_unavailable()) } else { Ok(()) }
+    keep(router, env, flags).await?;
+    if refused { Err(StanzaError::new(Condition::ServiceUnavailable)) } else { Ok(()) }
 }
 
 /// RFC 6121 §8.5.2 and §8.5.3 as one table.
@@ -133,28 +130,76 @@ pub async fn keep(
     router: &Arc<Router>,
     env: &Envelope,
     mut flags: MessageFlags,
-    now: Now,
 ) -> Result<(), StanzaError> {
     if env.for_sender {
-        flags |= MessageFlags::FOR_SENDER;
+        flags |= MessageFlags::ARCHIVED_FROM;
     }
-    if flags == MessageFlags::NONE {
+    let (Some(from), Some(to)) = (&env.stanza.head.from, &env.stanza.head.to) else {
+        return Ok(());
+    };
+    if flags == MessageFlags::default() {
         return Ok(());
     }
-    let notes = env.notes.clone();
-    let row = MessageRow::new(env.id, &env.stanza, flags, now, notes).map_err(StanzaError::from)?;
-    router.store.append(row).await.map_err(StanzaError::from)
+    let mut xml = Vec::with_capacity(env.stanza.wire_len() + 32);
+    env.stanza.write_standalone(&mut xml);
+    let xml = Bytes::from(xml);
+    loop {
+        let mut row = MessageRow::new(env.id, from.bare(), to.bare(), flags, xml.clone());
+        row.text = search_text(router, env);
+        row.received = env.received;
+        row.deliveries = env.deliveries.clone();
+        match router.store.append(row) {
+            Ok(()) => return Ok(()),
+            // The disk is behind: whoever sent this waits, and reads no more meanwhile.
+            Err(Busy) => router.store.room().await,
+        }
+    }
+}
+
+/// What full-text search is to find of a message (XEP-0431), where either side's host has it on.
+fn search_text(router: &Router, env: &Envelope) -> Option<Box<str>> {
+    let config = router.config.load();
+    let searched = |jid: &Option<Jid>| {
+        jid.as_ref().and_then(|j| config.host(j.domain())).is_some_and(|h| h.archive.search)
+    };
+    if !searched(&env.stanza.head.from) && !searched(&env.stanza.head.to) {
+        return None;
+    }
+    let body = env.stanza.child("body", ns::CLIENT)?.element().ok()?;
+    Some(body.text().into())
+}
+
+/// XEP-0280 §6: the account's other sessions see what this one gets.
+fn copy_received(
+    sessions: &SessionList,
+    reached: &SessionList,
+    env: &mut Envelope,
+    owner: &BareJid,
+    archived: bool,
+) {
+    let others = |s: &&Arc<Session>| {
+        s.has(Flag::Carbons) && !reached.iter().any(|r| Arc::ptr_eq(r, s))
+    };
+    let mut others = sessions.iter().filter(others).peekable();
+    if others.peek().is_none() || !carbons::eligible(&env.stanza) {
+        return;
+    }
+    let wrapped = carbons::received(&env.stanza, owner);
+    for session in others {
+        let copy = Arc::new(wrapped.to(&session.jid));
+        env.deliver(session, copy, archived, CopyForm::CarbonReceived);
+    }
 }
 
 /// An IQ to a full JID goes to that session and nowhere else (RFC 6121 §8.5.3).
 pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), StanzaError> {
     let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
-    let unavailable = || if is_request { Err(StanzaError::service_unavailable()) } else { Ok(()) };
+    let unavailable = || if is_request { Err(StanzaError::new(Condition::ServiceUnavailable)) } else { Ok(()) };
     let (Some(to), Some(from)) = (&stanza.head.to, &stanza.head.from) else {
         return unavailable();
     };
     let Some(session) = router.sessions.full(to) else { return unavailable() };
-    let facts = router.store.facts(&to.bare()).await.map_err(StanzaError::from)?;
+    let facts = router.store.facts(&to.bare()).await.map_err(store_error)?;
     if facts.is_none_or(|f| blocking::is_blocked(&f, from)) {
         return unavailable();
     }
@@ -166,8 +211,8 @@ pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), S
 /// get is delivered elsewhere or kept, as at any end of a session.
 pub fn overflow(session: &Session) {
     if !session.set(Flag::Ended, true) {
-        let error = StreamError::new(StreamCondition::ResourceConstraint)
-            .with_text("Too much is waiting for you; read faster.");
+        let text = "Too much is waiting for you; read faster.";
+        let error = StreamError::with_text(StreamCondition::ResourceConstraint, text);
         session.mailbox.control(Control::Close(error));
     }
 }
@@ -191,9 +236,9 @@ pub async fn redeliver(
             continue;
         }
         match stanza.head.kind {
-            Kind::Message => redeliver_message(router, &host, &owner, item, out, now).await,
+            Kind::Message => redeliver_message(router, &host, session, item, out, now).await,
             Kind::Iq if matches!(stanza.head.typ, Some(Type::Get | Type::Set)) => {
-                if let Some(reply) = stanza.error_reply(&StanzaError::service_unavailable()) {
+                if let Some(reply) = stanza.error_reply(&StanzaError::new(Condition::ServiceUnavailable)) {
                     out.push(reply);
                 }
             }
@@ -205,18 +250,19 @@ pub async fn redeliver(
 async fn redeliver_message(
     router: &Arc<Router>,
     host: &Arc<HostConfig>,
-    owner: &BareJid,
+    session: &Session,
     item: Item,
     out: &Outbox,
     now: Now,
 ) {
+    let owner = session.jid.bare();
     let others = router.sessions.of(owner.as_str());
     let bare = Jid::from(owner.clone());
     match (item.stored, receivers(item.stanza.head.typ, &bare, &others)) {
         // It is in the archive: the other sessions had it as addressed to all, or as a carbon.
         (Some(_), Receivers::Sessions(_) | Receivers::Refuse | Receivers::Nobody) => {}
         (Some(id), Receivers::Offline) => {
-            if let Err(error) = router.store.mark_offline(owner, id).await {
+            if let Err(error) = router.store.offline().mark(session.account, vec![id]).await {
                 tracing::error!(%owner, %error, "an unacknowledged message is only in the archive");
             }
         }

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::config::model::HostConfig;
+use super::store_error;
+use crate::config::HostConfig;
 use crate::features::{self, Actor, Ctx, Iq, IqRoute, Outbox, Reply, Target, Verb, Who};
 use crate::jid::BareJid;
 use crate::router::Router;
-use crate::stanza::error::StanzaError;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type};
 use crate::store::Subscription;
 use crate::time::Now;
@@ -31,13 +32,13 @@ pub async fn answer(
     out: &Outbox,
     now: Now,
 ) {
-    let replier = Replier::new(&stanza);
+    let request = stanza.clone();
     let cx = Ctx { router, host, from, account, now, out };
     let reply = match dispatch(&cx, stanza).await {
-        Ok(Reply::Empty) => replier.result(None),
-        Ok(Reply::Result(payload)) => replier.result(Some(payload)),
+        Ok(Reply::Empty) => request.result(None),
+        Ok(Reply::Result(payload)) => request.result(Some(payload)),
         Ok(Reply::Later) => return,
-        Err(error) => match replier.request.error_reply(&error) {
+        Err(error) => match request.error_reply(&error) {
             Some(reply) => reply,
             None => return,
         },
@@ -52,18 +53,18 @@ async fn dispatch(cx: &Ctx<'_>, stanza: Stanza) -> Result<Reply, StanzaError> {
     let verb = match stanza.head.typ {
         Some(Type::Get) => Verb::Get,
         Some(Type::Set) => Verb::Set,
-        _ => return Err(StanzaError::bad_request("An IQ request has the type get or set.")),
+        _ => return Err(Condition::BadRequest.into()),
     };
     let (route, payload) = {
         let Some(child) = stanza.children().next() else {
-            return Err(StanzaError::bad_request("An IQ request has exactly one child."));
+            return Err(Condition::BadRequest.into());
         };
         let target = if cx.account.is_some() { Target::Account } else { Target::Host };
         let Some(route) = find(target, verb, child.name(), child.ns()) else {
-            return Err(StanzaError::service_unavailable());
+            return Err(StanzaError::new(Condition::ServiceUnavailable));
         };
         permit(cx, route).await?;
-        let payload = child.element().map_err(|e| StanzaError::bad_request(&e.to_string()))?;
+        let payload = child.element().map_err(|e| StanzaError::new(Condition::BadRequest).with_text(e.to_string()))?;
         (route, payload)
     };
     (route.handler)(cx, Iq { stanza, payload }).await
@@ -78,18 +79,18 @@ fn find(target: Target, verb: Verb, name: &str, ns: &str) -> Option<&'static IqR
 /// Authorises at the point of action. Strangers learn nothing: what they may not ask looks like
 /// an account that does not exist.
 async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
-    let refused = || Err(StanzaError::service_unavailable());
+    let refused = || Err(StanzaError::new(Condition::ServiceUnavailable));
     match route.who {
         Who::Anyone => Ok(()),
         Who::Local if cx.from.session().is_some() => Ok(()),
         Who::Local => refused(),
         Who::Owner if cx.is_owner() => Ok(()),
-        Who::Owner if cx.from.session().is_some() => Err(StanzaError::forbidden()),
+        Who::Owner if cx.from.session().is_some() => Err(StanzaError::new(Condition::Forbidden)),
         Who::Owner => refused(),
         Who::Subscriber if cx.is_owner() => Ok(()),
         Who::Subscriber => {
             let owner = cx.account()?;
-            let facts = cx.router.store.facts(owner).await.map_err(StanzaError::from)?;
+            let facts = cx.router.store.facts(owner).await.map_err(store_error)?;
             let seen = facts.is_some_and(|f| {
                 f.contact(cx.from.jid().bare_str()).is_some_and(|c| {
                     matches!(c.subscription, Subscription::From | Subscription::Both)
@@ -100,17 +101,3 @@ async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
     }
 }
 
-/// Remembers of a request what its answer needs.
-struct Replier {
-    request: Stanza,
-}
-
-impl Replier {
-    fn new(request: &Stanza) -> Replier {
-        Replier { request: request.clone() }
-    }
-
-    fn result(&self, payload: Option<crate::xml::element::Element>) -> Stanza {
-        self.request.iq_result(payload)
-    }
-}

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::router::Session;
+use crate::router::{Item, Session};
 use crate::stanza::Stanza;
-use crate::store::{MessageId, SmNote};
+use crate::stanza::error::{Condition, ErrorType, StanzaError};
+use crate::store::{CopyForm, MessageId, SmDelivery, SmReceived, StoreError};
 
 /// A message on its way, with what the sender's side decided about it.
 pub struct Envelope {
@@ -26,29 +27,62 @@ pub struct Envelope {
     pub for_sender: bool,
     /// It is worth archiving at all (`features::archive::wants`).
     pub archivable: bool,
-    /// What the resumable sessions it touches need to know after a crash; committed with it.
-    notes: SmallVec<[SmNote; 2]>,
+    /// The sender's `h` counts this message in the very transaction that stores it: after a crash
+    /// the client sends it again if, and only if, it was not stored.
+    received: Option<SmReceived>,
+    /// The resumable sessions that find it again after a crash.
+    deliveries: SmallVec<[SmDelivery; 2]>,
 }
 
 impl Envelope {
     /// A message that no local sender archives.
     pub fn new(stanza: Stanza, id: MessageId, archivable: bool) -> Envelope {
-        Envelope { stanza, id, for_sender: false, archivable, notes: SmallVec::new() }
+        Envelope {
+            stanza,
+            id,
+            for_sender: false,
+            archivable,
+            received: None,
+            deliveries: SmallVec::new(),
+        }
     }
 
-    /// The sender's `h` counts this message in the very transaction that stores it: after a crash
-    /// the client sends it again if, and only if, it was not stored.
+    /// The message is the next one that `sender` will have handled.
     fn note_receipt(&mut self, sender: &Session) {
         if let Some(sm) = sender.sm.lock().as_ref().filter(|sm| sm.resumable) {
-            self.notes.push(SmNote::In { session: sender.id, h: sm.handled().wrapping_add(1) });
+            let h = sm.handled().wrapping_add(1);
+            self.received = Some(SmReceived { sid: sender.id, h });
         }
     }
 
-    /// A stored message lies in the queue of a resumable session under this ordinal.
-    fn note_delivery(&mut self, to: &Arc<Session>, stored: Option<MessageId>, ordinal: Option<u32>) {
-        let (Some(_), Some(number)) = (stored, ordinal) else { return };
-        if to.sm.lock().as_ref().is_some_and(|sm| sm.resumable) {
-            self.notes.push(SmNote::Out { session: to.id, number });
+    /// Puts `stanza`, which is this message or a copy of it, into the mailbox of `session`.
+    /// `archived`: an archive of the session's account keeps it. False when the mailbox is full.
+    fn deliver(
+        &mut self,
+        session: &Arc<Session>,
+        stanza: Arc<Stanza>,
+        archived: bool,
+        form: CopyForm,
+    ) -> bool {
+        let stored = (archived && form == CopyForm::Plain).then_some(self.id);
+        match session.deliver(Item { stanza, stored, offline: false }) {
+            Ok(Some(number)) if archived && session.is_resumable() => {
+                let number = Some(number);
+                self.deliveries.push(SmDelivery { sid: session.id, number, form });
+                true
+            }
+            Ok(_) => true,
+            Err(_) => {
+                inbound::overflow(session);
+                false
+            }
         }
     }
+}
+
+/// The store could not say. The reason is the operator's business.
+pub fn store_error(error: StoreError) -> StanzaError {
+    tracing::error!(%error, "a stanza could not be dealt with");
+    let text = "The server could not read or write its data; try again later.";
+    StanzaError::new(Condition::InternalServerError).with_type(ErrorType::Wait).with_text(text)
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, inbound, iq, presence, route};
+use super::{Envelope, inbound, iq, presence, route, store_error};
 use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
+use crate::router::sessions::Flag;
 use crate::router::{Router, Session, Target};
-use crate::stanza::error::StanzaError;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
-use crate::store::MessageFlags;
+use crate::store::{CopyForm, MessageFlags};
 use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
 
@@ -43,8 +44,8 @@ fn stamp_from(session: &Session, stanza: &mut Stanza) -> Result<(), StreamError>
     if let Some(from) = &stanza.head.from {
         let own = *from == session.jid || (from.is_bare() && from.as_str() == session.jid.bare_str());
         if !own {
-            return Err(StreamError::new(StreamCondition::InvalidFrom)
-                .with_text("A stanza's 'from' is the address of the session that sends it."));
+            let text = "A stanza's 'from' is the address of the session that sends it.";
+            return Err(StreamError::with_text(StreamCondition::InvalidFrom, text));
         }
     }
     stanza.head.from = Some(session.jid.clone());
@@ -60,16 +61,16 @@ async fn message(
 ) -> Result<(), StanzaError> {
     // RFC 6120 §10.3.1: without `to`, a message is for the sender's own account.
     let to = stanza.head.to.get_or_insert_with(|| session.jid.bare().into()).clone();
-    let own = router.store.facts(&session.jid.bare()).await.map_err(StanzaError::from)?;
-    let own = own.ok_or_else(StanzaError::not_allowed)?;
+    let own = router.store.facts(&session.jid.bare()).await.map_err(store_error)?;
+    let own = own.ok_or(StanzaError::new(Condition::NotAllowed))?;
 
     if blocking::is_blocked(&own, &to) {
         return Err(blocking::outbound_refusal());
     }
-    let stanza = stanza_id::strip_forged(stanza, |by| router.config.load().serves(by.domain()));
+    let stanza = stanza_id::strip_forged(stanza, |by| router.is_ours(by.domain()));
 
     let target = router.resolve(&to);
-    let host = router.host(session.jid.domain()).ok_or_else(StanzaError::not_allowed)?;
+    let host = router.host(session.jid.domain()).ok_or(StanzaError::new(Condition::NotAllowed))?;
     let archivable = archive::wants(&stanza);
     let for_sender = archivable && archive::keeps(&own, &host, to.bare_str());
     let mut env = Envelope::new(stanza, router.store.next_id(now), archivable);
@@ -79,21 +80,21 @@ async fn message(
     if for_sender {
         retract::apply(router, &session.jid.bare(), &env.stanza, now).await;
     }
-    carbons::copy_sent(router, session, &env, out);
+    copy_sent(router, session, &mut env);
 
     match target {
         Target::Account(host) => inbound::message(router, &host, &mut env, out, now).await,
         Target::Host(_) => {
-            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
-            Err(StanzaError::service_unavailable())
+            inbound::keep(router, &env, MessageFlags::default()).await?;
+            Err(StanzaError::new(Condition::ServiceUnavailable))
         }
         Target::Service(service) => {
-            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
+            inbound::keep(router, &env, MessageFlags::default()).await?;
             route::to_service(&service, env.stanza)
         }
         Target::Absent | Target::Remote => {
-            inbound::keep(router, &env, MessageFlags::NONE, now).await?;
-            Err(StanzaError::remote_server_not_found())
+            inbound::keep(router, &env, MessageFlags::default()).await?;
+            Err(StanzaError::new(Condition::RemoteServerNotFound))
         }
     }
 }
@@ -105,7 +106,6 @@ async fn iq_request(
     out: &Outbox,
     now: Now,
 ) -> Result<(), StanzaError> {
-    stanza.check_iq()?;
     let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
     let to = match &stanza.head.to {
         Some(to) => to.clone(),
@@ -113,7 +113,7 @@ async fn iq_request(
     };
     let own_address = to.as_str() == session.jid.bare_str();
     if !own_address && is_request {
-        let own = router.store.facts(&session.jid.bare()).await.map_err(StanzaError::from)?;
+        let own = router.store.facts(&session.jid.bare()).await.map_err(store_error)?;
         if own.is_some_and(|facts| blocking::is_blocked(&facts, &to)) {
             return Err(blocking::outbound_refusal());
         }
@@ -135,6 +135,24 @@ async fn iq_request(
         }
         Target::Account(_) => inbound::iq_to_session(router, stanza).await,
         Target::Service(service) => route::to_service(&service, stanza),
-        Target::Absent | Target::Remote => Err(StanzaError::remote_server_not_found()),
+        Target::Absent | Target::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
+    }
+}
+
+/// XEP-0280 §7: the sender's other sessions see what this one sends.
+fn copy_sent(router: &Arc<Router>, session: &Arc<Session>, env: &mut Envelope) {
+    let sessions = router.sessions.of(session.jid.bare_str());
+    let others = |s: &&Arc<Session>| s.has(Flag::Carbons) && !Arc::ptr_eq(s, session);
+    let mut others = sessions.iter().filter(others).peekable();
+    if others.peek().is_none() || !carbons::eligible(&env.stanza) {
+        return;
+    }
+    let owner = session.jid.bare();
+    let archived = env.for_sender;
+    let copied = if archived { stanza_id::add(&env.stanza, &owner, env.id) } else { env.stanza.clone() };
+    let wrapped = carbons::sent(&copied, &owner);
+    for other in others {
+        let copy = Arc::new(wrapped.to(&other.jid));
+        env.deliver(other, copy, archived, CopyForm::CarbonSent);
     }
 }

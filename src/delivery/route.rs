@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, inbound, iq, presence};
+use super::{Envelope, inbound, iq, presence, store_error};
 use crate::features::{Actor, Outbox, Outgoing, archive, push};
 use crate::router::{Item, Router, Service, Session, Target};
-use crate::stanza::error::StanzaError;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
 use crate::time::Now;
 
@@ -44,7 +44,7 @@ pub fn to_session(session: &Arc<Session>, stanza: Stanza) {
 /// Hands a stanza to a component or internal service.
 pub fn to_service(service: &Service, stanza: Stanza) -> Result<(), StanzaError> {
     let item = Item { stanza: Arc::new(stanza), stored: None, offline: false };
-    service.mailbox.push(item).map(drop).map_err(|_| StanzaError::resource_constraint())
+    service.mailbox.push(item).map(drop).map_err(|_| StanzaError::new(Condition::ResourceConstraint))
 }
 
 /// Routes a stanza whose `from` has been proved already: a component's, or one of our own making.
@@ -65,7 +65,7 @@ async fn attempt(
     now: Now,
 ) -> Result<(), StanzaError> {
     let Some(to) = stanza.head.to.clone() else {
-        return Err(StanzaError::bad_request("The stanza has no 'to'."));
+        return Err(StanzaError::new(Condition::BadRequest).with_text("The stanza has no 'to'."));
     };
     match router.resolve(&to) {
         Target::Account(host) => match stanza.head.kind {
@@ -80,7 +80,6 @@ async fn attempt(
                 Ok(())
             }
             Kind::Iq => {
-                stanza.check_iq()?;
                 let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
                 if !to.is_bare() {
                     inbound::iq_to_session(router, stanza).await
@@ -94,32 +93,31 @@ async fn attempt(
         },
         Target::Host(host) => match (stanza.head.kind, stanza.head.typ) {
             (Kind::Iq, Some(Type::Get | Type::Set)) => {
-                stanza.check_iq()?;
                 foreign_iq(router, &host, None, stanza, out, now).await
             }
-            (Kind::Message, _) => Err(StanzaError::service_unavailable()),
+            (Kind::Message, _) => Err(StanzaError::new(Condition::ServiceUnavailable)),
             // Answers to nothing, and presence to a server: nothing to do (RFC 6121 §8.3).
             _ => Ok(()),
         },
         Target::Service(service) => to_service(&service, stanza),
-        Target::Absent | Target::Remote => Err(StanzaError::remote_server_not_found()),
+        Target::Absent | Target::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
     }
 }
 
 async fn foreign_iq(
     router: &Arc<Router>,
-    host: &Arc<crate::config::model::HostConfig>,
+    host: &Arc<crate::config::HostConfig>,
     account: Option<crate::jid::BareJid>,
     stanza: Stanza,
     out: &Outbox,
     now: Now,
 ) -> Result<(), StanzaError> {
-    let from = stanza.head.from.clone().ok_or_else(StanzaError::not_allowed)?;
+    let from = stanza.head.from.clone().ok_or(StanzaError::new(Condition::NotAllowed))?;
     if let Some(owner) = &account {
-        let facts = router.store.facts(owner).await.map_err(StanzaError::from)?;
+        let facts = router.store.facts(owner).await.map_err(store_error)?;
         // An account that blocks the asker, and one that is not there, answer alike.
         if facts.is_none_or(|f| crate::features::blocking::is_blocked(&f, &from)) {
-            return Err(StanzaError::service_unavailable());
+            return Err(StanzaError::new(Condition::ServiceUnavailable));
         }
     }
     iq::answer(router, host, account, Actor::Foreign(&from), stanza, out, now).await;

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::config::model::HostConfig;
+use crate::config::HostConfig;
 use crate::jid::{BareJid, Jid};
 use crate::router::{Router, Session};
-use crate::stanza::error::StanzaError;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{ChildRef, Stanza};
 use crate::time::Now;
 use crate::xml::element::Element;
@@ -118,12 +118,22 @@ fn always(_: &HostConfig) -> bool {
 
 /// An element of `<stream:features/>` after sign-in, as XML text with its own `xmlns`.
 pub struct StreamFeature {
-    pub xml: &'static str,
+    pub xml: FeatureXml,
     pub when: fn(&HostConfig) -> bool,
 }
 
+pub enum FeatureXml {
+    Fixed(&'static str),
+    /// It depends on what the host has switched on.
+    Made(fn(&HostConfig) -> String),
+}
+
 pub const fn stream(xml: &'static str) -> StreamFeature {
-    StreamFeature { xml, when: always }
+    StreamFeature { xml: FeatureXml::Fixed(xml), when: always }
+}
+
+pub const fn stream_made(xml: fn(&HostConfig) -> String) -> StreamFeature {
+    StreamFeature { xml: FeatureXml::Made(xml), when: always }
 }
 
 /// Handlers return boxed futures on purpose: one `match` over all of them would give each
@@ -189,12 +199,12 @@ impl<'a> Actor<'a> {
 impl<'a> Ctx<'a> {
     /// The asking session, where the route's [`Who`] promises one.
     pub fn session(&self) -> Result<&'a Arc<Session>, StanzaError> {
-        self.from.session().ok_or_else(StanzaError::not_allowed)
+        self.from.session().ok_or(StanzaError::new(Condition::NotAllowed))
     }
 
     /// The account the IQ is for.
     pub fn account(&self) -> Result<&BareJid, StanzaError> {
-        self.account.as_ref().ok_or_else(StanzaError::service_unavailable)
+        self.account.as_ref().ok_or(StanzaError::new(Condition::ServiceUnavailable))
     }
 
     /// Does the actor own the account the IQ is for?
@@ -244,4 +254,16 @@ pub fn done<'a>(result: Result<Reply, StanzaError>) -> Handled<'a> {
 /// Finds the first child that `wanted` names, in order of preference.
 pub fn first_of<'s>(stanza: &'s Stanza, wanted: &[(&str, &str)]) -> Option<ChildRef<'s>> {
     wanted.iter().find_map(|(name, ns)| stanza.child(name, ns))
+}
+
+/// All that `<stream:features/>` gains after sign-in on `host`.
+pub fn stream_features(host: &HostConfig) -> Vec<u8> {
+    let mut xml = Vec::new();
+    for feature in ALL.iter().flat_map(|f| f.stream).filter(|f| (f.when)(host)) {
+        match feature.xml {
+            FeatureXml::Fixed(text) => xml.extend_from_slice(text.as_bytes()),
+            FeatureXml::Made(make) => xml.extend_from_slice(make(host).as_bytes()),
+        }
+    }
+    xml
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::stanza::Stanza;
 use crate::store::MessageId;
@@ -22,7 +22,6 @@ pub struct Item {
 }
 
 /// What the server wants of the task that drains a mailbox.
-#[derive(Debug)]
 pub enum Control {
     /// XEP-0198: everything up to this `h` is on disk; tell the client.
     Ack(u32),
@@ -30,8 +29,10 @@ pub enum Control {
     AckFailed,
     /// End the stream with this error, and the session with it.
     Close(StreamError),
-    /// Another connection resumed this session: leave without touching it (XEP-0198 §5).
-    Superseded,
+    /// Another connection resumes this session: say so here, and leave it alone (XEP-0198 §5).
+    Superseded(oneshot::Sender<()>),
+    /// The server stops. Resumable sessions are written down.
+    Stop,
     /// Is the peer still there? Ask it, or give up on it.
     Tick,
 }
@@ -115,6 +116,34 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         queue.bytes = 0;
         (std::mem::take(&mut queue.items), std::mem::take(&mut queue.controls))
+    }
+
+    /// Puts `again` before all that waits and numbers the whole from `h` on: for resumption.
+    /// What waited before stays, bounded or not: it was admitted once.
+    pub fn requeue(&self, h: u32, again: Vec<Item>) {
+        let mut queue = self.queue.lock();
+        for item in again.into_iter().rev() {
+            queue.bytes += item.stanza.wire_len();
+            queue.items.push_front(item);
+        }
+        // At most u32::MAX stanzas fit into a mailbox's bytes by far.
+        queue.pushed = h.wrapping_add(queue.items.len() as u32);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Takes only the controls; the stanzas go on waiting.
+    pub fn take_controls(&self) -> Vec<Control> {
+        std::mem::take(&mut self.queue.lock().controls)
+    }
+
+    /// What waits, without taking it.
+    pub fn snapshot(&self) -> Vec<Item> {
+        self.queue.lock().items.iter().cloned().collect()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.queue.lock().bytes
     }
 
     pub fn len(&self) -> usize {

@@ -5,11 +5,10 @@ pub mod services;
 pub mod sessions;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
-use crate::config::model::{Config, HostConfig};
+use crate::config::{Config, HostConfig};
 use crate::jid::Jid;
 use crate::store::Store;
 
@@ -24,7 +23,6 @@ pub struct Router {
     pub store: Arc<Store>,
     pub sessions: Sessions,
     pub services: Services,
-    next_session: AtomicU64,
 }
 
 /// Who answers for an address.
@@ -48,18 +46,7 @@ impl Router {
             store,
             sessions: Sessions::default(),
             services: Services::default(),
-            next_session: AtomicU64::new(1),
         })
-    }
-
-    /// A process-wide unique number for a new session.
-    pub fn next_session_id(&self) -> u64 {
-        self.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Session numbers given from now on are above `taken` (numbers that came back from disk).
-    pub fn reserve_session_ids(&self, taken: u64) {
-        self.next_session.fetch_max(taken + 1, std::sync::atomic::Ordering::Relaxed);
     }
 
     pub fn host(&self, domain: &str) -> Option<Arc<HostConfig>> {
@@ -78,6 +65,18 @@ impl Router {
         if let Some(service) = self.services.get(to.domain()) {
             return Target::Service(service);
         }
-        if config.serves(to.domain()) { Target::Absent } else { Target::Remote }
+        if serves(&config, to.domain()) { Target::Absent } else { Target::Remote }
     }
+
+    /// Is `domain` a host, service or component of this server, connected or not?
+    pub fn is_ours(&self, domain: &str) -> bool {
+        let config = self.config.load();
+        config.host(domain).is_some() || serves(&config, domain)
+    }
+}
+
+/// Names besides the hosts' own that other servers cannot answer for.
+fn serves(config: &Config, domain: &str) -> bool {
+    config.component(domain).is_some()
+        || config.hosts.iter().any(|h| h.services.names().any(|name| name == domain))
 }

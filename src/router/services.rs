@@ -13,6 +13,12 @@ pub struct Service {
     pub mailbox: Mailbox,
 }
 
+impl Service {
+    pub fn new(domain: &str, mailbox_bytes_max: usize) -> Service {
+        Service { domain: domain.to_owned(), mailbox: Mailbox::new(mailbox_bytes_max) }
+    }
+}
+
 /// The services that are connected now.
 #[derive(Default)]
 pub struct Services {

@@ -22,6 +22,7 @@ const SHARDS: usize = 64;
 
 /// A bound resource. It may outlive its connection (XEP-0198) and even the process.
 pub struct Session {
+    /// Random, unique for all time: it names the session on disk too.
     pub id: u64,
     pub jid: Jid,
     pub account: AccountId,
@@ -69,6 +70,8 @@ pub enum Flag {
     Inactive = 1 << 3,
     /// The connection is gone; the session waits for resumption.
     Parked = 1 << 4,
+    /// The client reads the archive (XEP-0386): it wants no offline messages that lie there too.
+    ReadsArchive = 1 << 6,
     /// The session has ended; nothing more is delivered to it.
     Ended = 1 << 5,
 }
@@ -104,6 +107,11 @@ impl Session {
             self.flags.fetch_and(!bit, Ordering::AcqRel)
         };
         before & bit != 0
+    }
+
+    /// Is its queue kept on disk, so that it finds its messages again after a crash?
+    pub fn is_resumable(&self) -> bool {
+        self.sm.lock().as_ref().is_some_and(|sm| sm.resumable)
     }
 
     /// Puts a stanza into the mailbox, past what the user need not see now (XEP-0352). Returns its

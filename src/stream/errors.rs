@@ -118,15 +118,21 @@ pub struct StreamError {
     /// For people, in English. With [`StreamCondition::SeeOtherHost`] it is the host (and port)
     /// to go to instead, which RFC 6120 §4.9.3.19 puts inside the condition.
     pub text: Option<String>,
+    /// An application's own condition beside the defined one (RFC 6120 §4.9.4).
+    pub app: Option<Box<Element>>,
 }
 
 impl StreamError {
     pub fn new(condition: StreamCondition) -> StreamError {
-        StreamError { condition, text: None }
+        StreamError { condition, text: None, app: None }
     }
 
     pub fn with_text(condition: StreamCondition, text: impl Into<String>) -> StreamError {
-        StreamError { condition, text: Some(text.into()) }
+        StreamError { condition, text: Some(text.into()), app: None }
+    }
+
+    pub fn with_app(self, app: Element) -> StreamError {
+        StreamError { app: Some(Box::new(app)), ..self }
     }
 
     /// The element as it stands on a stream that binds the prefix `stream`.
@@ -175,6 +181,9 @@ impl StreamError {
             write::text(out, text);
             out.extend_from_slice(b"</text>");
         }
+        if let Some(app) = &self.app {
+            app.write(out, ns::STREAMS);
+        }
     }
 
     /// Reads what a peer sent. An element without a condition that we know is
@@ -187,11 +196,12 @@ impl StreamError {
         let said = |element: &Element| Some(element.text()).filter(|text| !text.is_empty());
         match condition {
             Some((StreamCondition::SeeOtherHost, child)) => {
-                StreamError { condition: StreamCondition::SeeOtherHost, text: said(child) }
+                StreamError { text: said(child), ..StreamError::new(StreamCondition::SeeOtherHost) }
             }
             found => StreamError {
                 condition: found.map_or(StreamCondition::UndefinedCondition, |(known, _)| known),
                 text: error.child("text", ns::STREAM_ERRORS).and_then(said),
+                app: None,
             },
         }
     }

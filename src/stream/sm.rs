@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::router::Item;
 use crate::stanza::Stanza;
-use crate::store::MessageId;
+use crate::store::{CopyForm, MessageId};
 
 /// Stream management of one session, from `<enable/>` on. Counters wrap at 2³² as §4 demands.
 pub struct Sm {
@@ -23,6 +25,20 @@ pub struct Sm {
     unacked_bytes: usize,
     /// An `<r/>` of ours waits for its answer.
     asked: bool,
+    /// SHA-256 of the resumption token.
+    pub token_hash: Option<[u8; 32]>,
+    /// What the last process left, until the client comes back for it.
+    restored: Vec<(u32, Left)>,
+    from_disk: bool,
+}
+
+/// A stanza in the queue of a session that came back from disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// In an archive or the offline store.
+    Stored(MessageId, CopyForm),
+    /// Kept whole, since no archive holds it.
+    Whole(Bytes),
 }
 
 /// The client acknowledged more than it was sent (§6); the stream ends.
@@ -42,16 +58,19 @@ impl Sm {
             unacked: VecDeque::new(),
             unacked_bytes: 0,
             asked: false,
+            token_hash: None,
+            restored: Vec::new(),
+            from_disk: false,
         }
     }
 
     /// A session read back from disk: the counters, and what may still be unknown to the client
     /// with the number each stanza was sent under, in order.
     ///
-    /// Numbers may have gaps where stanzas were not worth storing. The client's `h` in `<resume/>`
-    /// closes them: see [`Sm::resume`].
-    pub fn restored(resume_secs: u32, handled: u32, sent: u32) -> Sm {
-        Sm { handled, sent, ..Sm::new(true, resume_secs) }
+    /// Numbers may have gaps where stanzas were not worth storing; the client's `h` in `<resume/>`
+    /// closes them.
+    pub fn restored(resume_secs: u32, handled: u32, sent: u32, left: Vec<(u32, Left)>) -> Sm {
+        Sm { handled, sent, restored: left, from_disk: true, ..Sm::new(true, resume_secs) }
     }
 
     /// A stanza of the client has been dealt with: what it changes has been handed to the store.
@@ -83,26 +102,25 @@ impl Sm {
         ask
     }
 
-    /// `<a h='…'/>`. Returns how many stanzas it took off the queue.
-    pub fn acknowledge(&mut self, h: u32) -> Result<usize, TooHigh> {
+    /// `<a h='…'/>`. Returns the stanzas it took off the queue.
+    pub fn acknowledge(&mut self, h: u32) -> Result<Vec<Item>, TooHigh> {
         self.asked = false;
         let first = self.sent.wrapping_sub(self.unacked.len() as u32);
         let newly = h.wrapping_sub(first);
         if newly == 0 {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         if newly as usize > self.unacked.len() {
             // An `h` below what was acknowledged before says nothing new and does no harm.
             let behind = first.wrapping_sub(h);
-            return if behind < u32::MAX / 2 { Ok(0) } else { Err(TooHigh { h, sent: self.sent }) };
+            return if behind < u32::MAX / 2 { Ok(Vec::new()) } else { Err(TooHigh { h, sent: self.sent }) };
         }
-        for item in self.unacked.drain(..newly as usize) {
-            self.unacked_bytes -= item.stanza.wire_len();
-        }
+        let taken: Vec<Item> = self.unacked.drain(..newly as usize).collect();
+        self.unacked_bytes -= taken.iter().map(|i| i.stanza.wire_len()).sum::<usize>();
         if self.unacked.is_empty() {
             self.unacked = VecDeque::new();
         }
-        Ok(newly as usize)
+        Ok(taken)
     }
 
     /// `<resume h='…'/>`: takes off what arrived and hands out what must be sent again. Numbering
@@ -115,20 +133,24 @@ impl Sm {
         Ok(again)
     }
 
-    /// After a crash: `queue` are the stored stanzas with the number each was sent under. Keeps
-    /// those the client has not had (`number` after `h`), in order; numbering goes on from `h`.
-    pub fn resume_restored(&mut self, h: u32, queue: Vec<(u32, Item)>) -> Result<Vec<Item>, TooHigh> {
-        // Stanzas that were not stored may have been sent after the last number we know of, so an
-        // `h` a little above it is honest; half the number space decides what "above" means.
-        if h.wrapping_sub(self.sent) < u32::MAX / 2 {
-            self.sent = h;
-            return Ok(Vec::new());
-        }
-        let again =
-            queue.into_iter().filter(|(n, _)| n.wrapping_sub(h).wrapping_sub(1) < u32::MAX / 2);
-        let again = again.map(|(_, item)| item).collect();
+    /// Did it come back from disk, and has not been resumed since?
+    pub fn is_restored(&self) -> bool {
+        self.from_disk
+    }
+
+    /// What the last process left, oldest first; empty unless [`Sm::restored`], and only once.
+    pub fn take_left(&mut self) -> Vec<(u32, Left)> {
+        std::mem::take(&mut self.restored)
+    }
+
+    /// `<resume h='…'/>` of a session that came back from disk: of what was `left`, hands back what
+    /// the client has not had. Numbering goes on from `h`, which may lie above all numbers we know
+    /// of: stanzas that were not stored may have been sent after them.
+    pub fn resume_left(&mut self, h: u32) -> Vec<Left> {
         self.sent = h;
-        Ok(again)
+        self.from_disk = false;
+        let after = |n: u32| n.wrapping_sub(h).wrapping_sub(1) < u32::MAX / 2;
+        self.take_left().into_iter().filter(|(n, _)| after(*n)).map(|(_, left)| left).collect()
     }
 
     /// What the client never acknowledged, oldest first, to be stored or delivered elsewhere.
@@ -163,6 +185,10 @@ mod tests {
         Item { stanza: Arc::new(Stanza::parse(xml.as_bytes()).unwrap()), stored: None, offline: false }
     }
 
+    fn acknowledge(sm: &mut Sm, h: u32) -> Result<usize, TooHigh> {
+        sm.acknowledge(h).map(|taken| taken.len())
+    }
+
     fn ids(items: &[Item]) -> Vec<&str> {
         items.iter().filter_map(|i| i.stanza.head.id.as_deref()).collect()
     }
@@ -171,11 +197,11 @@ mod tests {
     fn acknowledged_stanzas_leave_the_queue() {
         let mut sm = Sm::new(true, 300);
         assert_eq!((sm.send(item("a")), sm.send(item("b")), sm.send(item("c"))), (1, 2, 3));
-        assert_eq!(sm.acknowledge(2), Ok(2));
+        assert_eq!(acknowledge(&mut sm, 2), Ok(2));
         assert_eq!(sm.unacked_count(), 1);
-        assert_eq!(sm.acknowledge(2), Ok(0), "the same again");
-        assert_eq!(sm.acknowledge(1), Ok(0), "an old answer that came late");
-        assert_eq!(sm.acknowledge(4), Err(TooHigh { h: 4, sent: 3 }));
+        assert_eq!(acknowledge(&mut sm, 2), Ok(0), "the same again");
+        assert_eq!(acknowledge(&mut sm, 1), Ok(0), "an old answer that came late");
+        assert_eq!(acknowledge(&mut sm, 4), Err(TooHigh { h: 4, sent: 3 }));
     }
 
     #[test]
@@ -192,13 +218,13 @@ mod tests {
 
     #[test]
     fn counters_wrap() {
-        let mut sm = Sm::restored(300, u32::MAX, u32::MAX);
+        let mut sm = Sm::restored(300, u32::MAX, u32::MAX, Vec::new());
         sm.handle();
         assert_eq!(sm.handled(), 0);
         assert_eq!(sm.send(item("a")), 0);
         assert_eq!(sm.send(item("b")), 1);
-        assert_eq!(sm.acknowledge(0), Ok(1));
-        assert_eq!(sm.acknowledge(1), Ok(1));
+        assert_eq!(acknowledge(&mut sm, 0), Ok(1));
+        assert_eq!(acknowledge(&mut sm, 1), Ok(1));
         assert_eq!(sm.unacked_bytes(), 0);
     }
 
@@ -216,16 +242,16 @@ mod tests {
 
     #[test]
     fn a_restored_session_forgets_what_was_not_stored_and_repeats_nothing() {
+        let left = |n: i64| Left::Stored(MessageId(n), CopyForm::Plain);
+        let numbered = || vec![(2, left(20)), (4, left(40))];
         // 5 stanzas were sent; 2 and 4 were in the archive; the client had three of them.
-        let mut sm = Sm::restored(300, 7, 4);
-        let again = sm.resume_restored(3, vec![(2, item("two")), (4, item("four"))]).unwrap();
-        assert_eq!(ids(&again), ["four"]);
+        let mut sm = Sm::restored(300, 7, 4, numbered());
+        assert_eq!(sm.resume_left(3), [left(40)]);
         assert_eq!(sm.sent(), 3);
 
         // The client had all five: more than we know of.
-        let mut sm = Sm::restored(300, 7, 4);
-        let again = sm.resume_restored(5, vec![(4, item("four"))]).unwrap();
-        assert!(again.is_empty());
+        let mut sm = Sm::restored(300, 7, 4, numbered());
+        assert_eq!(sm.resume_left(5), []);
         assert_eq!(sm.sent(), 5);
     }
 }

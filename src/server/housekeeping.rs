@@ -1,0 +1,99 @@
+//! Timed jobs: what must happen though nobody asks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Server;
+use crate::router::Control;
+use crate::router::sessions::Flag;
+use crate::store::MessageId;
+use crate::stream::errors::{StreamCondition, StreamError};
+use crate::time::Now;
+
+/// Starts all jobs; they end with the server.
+pub fn start(server: &Arc<Server>) {
+    every(server, Duration::from_secs(10), |s| async move { probe_silent(&s) });
+    every(server, Duration::from_secs(30), |s| async move { end_old_guests(&s) });
+    every(server, Duration::from_secs(60), |s| async move { renew_certificates(&s) });
+    every(server, Duration::from_secs(3600), |s| async move { forget_the_old(&s).await });
+}
+
+fn every<J, F>(server: &Arc<Server>, period: Duration, job: J)
+where
+    J: Fn(Arc<Server>) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        let mut clock = tokio::time::interval_at(Instant::now() + period, period);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = server.stopping() => return,
+                _ = clock.tick() => job(Arc::clone(&server)).await,
+            }
+        }
+    });
+}
+
+/// Wakes the tasks of connections that have been silent for long; each asks its peer.
+fn probe_silent(server: &Server) {
+    let after = server.router.config.load().limits.ping_after;
+    let before = Now::read().minus(after).secs();
+    for session in server.router.sessions.all() {
+        if !session.has(Flag::Parked) && session.heard.load(Ordering::Relaxed) < before {
+            session.mailbox.control(Control::Tick);
+        }
+    }
+}
+
+/// Guests stay for a while (XEP-0175).
+fn end_old_guests(server: &Server) {
+    let now = Now::read();
+    for session in server.router.sessions.all() {
+        let Some(host) = server.router.host(session.jid.domain()).filter(|h| h.is_guest()) else {
+            continue;
+        };
+        let since = Now::from_secs(session.facts.lock().since);
+        if now.since(since) > host.guest.session_age_max {
+            let text = "A guest's time is up; come again.";
+            let error = StreamError::with_text(StreamCondition::PolicyViolation, text);
+            session.mailbox.control(Control::Close(error));
+        }
+    }
+}
+
+/// New certificate files are taken up; sessions keep what they have.
+fn renew_certificates(server: &Server) {
+    match server.certs.reload_if_changed() {
+        Ok(true) => tracing::info!("certificates read again"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the old certificates stay in use"),
+    }
+}
+
+/// Retention of archives and offline messages.
+async fn forget_the_old(server: &Server) {
+    let now = Now::read();
+    let config = server.router.config.load_full();
+    for host in &config.hosts {
+        let before = host.archive.retention.map(|age| MessageId::floor(now.minus(age)));
+        if before.is_some() || host.archive.bytes_max.is_some() {
+            let archive = server.router.store.archive();
+            match archive.expire(&host.domain, before, host.archive.bytes_max).await {
+                Ok(gone) if gone.entries > 0 => {
+                    tracing::info!(host = %host.domain, entries = gone.entries, "archive trimmed");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(host = %host.domain, %error, "archive not trimmed"),
+            }
+        }
+    }
+    let Some(age) = config.hosts.iter().filter_map(|h| h.offline.age_max).max() else { return };
+    if let Err(error) = server.router.store.offline().expire(now.minus(age)).await {
+        tracing::error!(%error, "old offline messages stay");
+    }
+}

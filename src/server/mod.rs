@@ -1,0 +1,43 @@
+//! Start, reload, stop: the only place that knows all rooms.
+
+pub mod boot;
+pub mod housekeeping;
+pub mod reload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::net::certs::CertStore;
+use crate::router::Router;
+use crate::stream::Streams;
+use crate::telemetry::Telemetry;
+use crate::time::Now;
+
+/// A running server, as operators' acts and doors see it.
+pub struct Server {
+    pub router: Arc<Router>,
+    pub streams: Arc<Streams>,
+    pub certs: Arc<CertStore>,
+    pub telemetry: Telemetry,
+    /// The file that a reload reads again.
+    pub config_file: PathBuf,
+    pub started: Now,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Begins an orderly stop; returns at once.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves when a stop has begun.
+    pub async fn stopping(&self) {
+        // An error means that the server itself is gone, which is as good as stopped.
+        let _ = self.stopping.subscribe().wait_for(|stop| *stop).await;
+    }
+}

@@ -1,0 +1,258 @@
+//! What sign-in asks of the store, in the negotiator's words. Password hashing runs on threads that
+//! may take their time.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::Streams;
+use super::negotiate::{Account, Answer, Ask, BindRefusal, BindRequest, SignedIn};
+use crate::auth::devices::TokenRefusal;
+use crate::auth::{
+    AgentId, Credentials, Hash, HtMechanism, MechanismName, Plus, ScramKeys, Token, TokenUse,
+    Tokens, UserAgent,
+};
+use crate::config::{HostConfig, Mechanism};
+use crate::jid::BareJid;
+use crate::store::accounts::ScramRow;
+use crate::store::devices::{Agent, Slot, Token as TokenRow};
+use crate::store::{AccountId, StoreError};
+use crate::time::Now;
+
+/// SASL mechanisms a host offers for its accounts, from the settings' words.
+pub(super) fn mechanisms(allowed: &[Mechanism]) -> Vec<MechanismName> {
+    let scram = |hash| [MechanismName::Scram(hash, Plus::Yes), MechanismName::Scram(hash, Plus::No)];
+    let mut names = Vec::new();
+    for mechanism in allowed {
+        match mechanism {
+            Mechanism::ScramSha512 => names.extend(scram(Hash::Sha512)),
+            Mechanism::ScramSha256 => names.extend(scram(Hash::Sha256)),
+            Mechanism::ScramSha1 => names.extend(scram(Hash::Sha1)),
+            Mechanism::Plain => names.push(MechanismName::Plain),
+        }
+    }
+    names
+}
+
+/// Answers everything but binding and resumption, which need the connection.
+pub(super) async fn answer(streams: &Arc<Streams>, peer: SocketAddr, ask: Ask) -> Answer {
+    match try_answer(streams, peer.ip(), ask).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(%error, "sign-in cannot be decided");
+            Answer::Unavailable
+        }
+    }
+}
+
+async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answer, StoreError> {
+    Ok(match ask {
+        Ask::Credentials(jid) => {
+            if !streams.may_try(ip, &jid) {
+                return Ok(Answer::Unavailable);
+            }
+            Answer::Credentials(credentials(streams, &jid).await?)
+        }
+        Ask::VerifyPlain(job) => {
+            match tokio::task::spawn_blocking(move || job.run()).await {
+                Ok(verdict) => Answer::Plain(verdict),
+                // The job panicked; whoever it was has proved nothing.
+                Err(_) => Answer::Unavailable,
+            }
+        }
+        Ask::Tokens { account, agent, mechanism } => {
+            if !streams.may_try(ip, &account) {
+                return Ok(Answer::Unavailable);
+            }
+            Answer::Tokens(tokens(streams, &account, agent, mechanism).await?)
+        }
+        Ask::UseToken { account, agent, usage } => {
+            Answer::TokenUsed(use_token(streams, &account, &agent, usage).await?)
+        }
+        Ask::StoreToken { account, agent, token } => {
+            if let Some(device) = device_of(streams, &account, &agent).await? {
+                streams.router.store.devices().put_token(device, row(token, Slot::New)).await?;
+            }
+            Answer::Stored
+        }
+        Ask::SaveKeys { account, keys } => {
+            for keys in keys {
+                let row = scram_row(&keys);
+                streams.router.store.accounts().add_keys(&account.jid, row).await?;
+            }
+            Answer::Stored
+        }
+        // These need the connection and are answered by `signin`.
+        Ask::Bind(_) | Ask::Resume(_) => Answer::Unavailable,
+    })
+}
+
+async fn account(streams: &Streams, jid: &BareJid) -> Result<Option<Account>, StoreError> {
+    let found = streams.router.store.facts(jid).await?;
+    Ok(found.map(|facts| Account { id: facts.id, locked: facts.locked }))
+}
+
+async fn credentials(
+    streams: &Streams,
+    jid: &BareJid,
+) -> Result<Option<(Account, Credentials)>, StoreError> {
+    let account = account(streams, jid).await?;
+    // Asked for unknown names too, so that they take as long.
+    let rows = streams.router.store.accounts().keys(jid).await?;
+    let Some(account) = account else { return Ok(None) };
+    let mut credentials = Credentials::default();
+    for row in rows {
+        if let Some(keys) = scram_keys(row) {
+            credentials.insert(keys);
+        }
+    }
+    Ok((!credentials.is_empty()).then_some((account, credentials)))
+}
+
+fn scram_keys(row: ScramRow) -> Option<ScramKeys> {
+    Some(ScramKeys {
+        hash: Hash::from_name(&row.hash)?,
+        salt: row.salt.into(),
+        iterations: row.iterations,
+        stored_key: crate::auth::Secret::new(row.stored_key),
+        server_key: crate::auth::Secret::new(row.server_key),
+    })
+}
+
+/// Keys as the store keeps them.
+pub fn scram_row(keys: &ScramKeys) -> ScramRow {
+    ScramRow {
+        hash: keys.hash.name().to_owned(),
+        salt: keys.salt.to_vec(),
+        iterations: keys.iterations,
+        stored_key: keys.stored_key.expose().to_vec(),
+        server_key: keys.server_key.expose().to_vec(),
+    }
+}
+
+async fn tokens(
+    streams: &Streams,
+    jid: &BareJid,
+    agent: AgentId,
+    mechanism: HtMechanism,
+) -> Result<Option<(Account, Tokens)>, StoreError> {
+    let Some(account) = account(streams, jid).await? else { return Ok(None) };
+    let found = streams.router.store.devices().find(account.id, &agent.to_string()).await?;
+    let Some((_, rows)) = found else { return Ok(None) };
+    let mut tokens = Tokens::default();
+    for row in rows {
+        let slot = row.slot;
+        let Some(token) = token(row).filter(|t| t.mechanism == mechanism) else { continue };
+        match slot {
+            Slot::New => tokens.new = Some(token),
+            Slot::Current => tokens.current = Some(token),
+        }
+    }
+    Ok(Some((account, tokens)))
+}
+
+fn token(row: TokenRow) -> Option<Token> {
+    Some(Token {
+        nonce: row.secret.try_into().ok()?,
+        mechanism: HtMechanism::from_name(&row.mechanism)?,
+        issued: row.created,
+        expires: row.expires,
+        count: row.count.and_then(|c| u32::try_from(c).ok()).unwrap_or(0),
+    })
+}
+
+fn row(token: Token, slot: Slot) -> TokenRow {
+    TokenRow {
+        slot,
+        mechanism: token.mechanism.name().to_owned(),
+        secret: token.nonce.to_vec(),
+        created: token.issued,
+        expires: token.expires,
+        count: None,
+    }
+}
+
+async fn use_token(
+    streams: &Streams,
+    account: &SignedIn,
+    agent: &UserAgent,
+    usage: TokenUse,
+) -> Result<Result<(), TokenRefusal>, StoreError> {
+    let (Some(id), Some(agent)) = (account.account, agent.id) else {
+        return Ok(Err(TokenRefusal::Gone));
+    };
+    let devices = streams.router.store.devices();
+    let Some((device, rows)) = devices.find(id, &agent.to_string()).await? else {
+        return Ok(Err(TokenRefusal::Gone));
+    };
+    let Some(found) = rows.iter().find(|row| row.secret == usage.nonce) else {
+        return Ok(Err(TokenRefusal::Gone));
+    };
+    let count = usage.count.map(u64::from);
+    if !devices.use_token(device.id, found.slot, &usage.nonce, count, Now::read()).await? {
+        return Ok(Err(TokenRefusal::Replayed));
+    }
+    if usage.invalidate {
+        devices.drop_tokens(device.id).await?;
+    }
+    if let Some(token) = usage.issue {
+        devices.put_token(device.id, row(token, Slot::New)).await?;
+    }
+    Ok(Ok(()))
+}
+
+/// The device row of a client that names itself; made when it is new.
+async fn device_of(
+    streams: &Streams,
+    account: &SignedIn,
+    agent: &UserAgent,
+) -> Result<Option<i64>, StoreError> {
+    let (Some(id), Some(name)) = (account.account, agent.id) else { return Ok(None) };
+    let Some(host) = streams.router.host(account.jid.domain()) else { return Ok(None) };
+    let row = Agent {
+        id: name.to_string(),
+        software: agent.software.as_deref().unwrap_or_default().to_owned(),
+        device: agent.device.as_deref().unwrap_or_default().to_owned(),
+    };
+    let by_password = !matches!(account.mechanism, MechanismName::HashedToken(_));
+    let devices = streams.router.store.devices();
+    let max = host.tokens_per_account_max;
+    Ok(Some(devices.seen(id, row, by_password, Now::read(), max).await?.id))
+}
+
+/// Notes that a device has signed in (XEP-0494); a failure costs no more than the note.
+pub(super) async fn note_device(
+    streams: &Streams,
+    host: &HostConfig,
+    request: &BindRequest,
+) -> Option<i64> {
+    if host.is_guest() {
+        return None;
+    }
+    match device_of(streams, &request.account, &request.agent).await {
+        Ok(device) => device,
+        Err(error) => {
+            tracing::warn!(%error, "a device was not noted");
+            None
+        }
+    }
+}
+
+/// A guest's account lasts as long as its session (XEP-0175).
+pub(super) async fn create_guest(
+    streams: &Streams,
+    host: &HostConfig,
+    jid: &BareJid,
+) -> Result<AccountId, Option<BindRefusal>> {
+    if !host.is_guest() {
+        return Err(Some(BindRefusal::NotAllowed));
+    }
+    let guests = streams.router.store.accounts().count(&host.domain).await.map_err(|_| None)?;
+    if guests >= host.guest.sessions_max as u64 {
+        return Err(Some(BindRefusal::TooManySessions));
+    }
+    let created = streams.router.store.accounts().create(jid, Vec::new(), Now::read()).await;
+    created.map_err(|error| {
+        tracing::error!(%error, "no place for a guest");
+        None
+    })
+}
