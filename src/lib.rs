@@ -1,5 +1,6 @@
 //! Coucou: a whole XMPP service in one binary.
 
+pub mod access;
 pub mod auth;
 pub mod config;
 pub mod jid;

@@ -5,6 +5,7 @@
 
 pub mod buffers;
 pub mod certs;
+pub mod listen;
 
 pub mod socket;
 pub mod tls;
