@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::element::{self, Element};
 use super::fault::{Fault, XmlError};
@@ -301,7 +302,12 @@ impl Framer {
 
     /// What the element that was just framed is made of. `bytes` are those of its frame.
     pub fn outline<'a>(&'a self, bytes: &'a [u8]) -> Outline<'a> {
-        Outline { framer: self, bytes }
+        Outline { scanner: &self.scanner, scope: &self.scope, bytes }
+    }
+
+    /// What the stream header binds.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The element that was just framed as a tree, prefixes of the stream header resolved.
@@ -319,7 +325,8 @@ const OFFSET_MAX: usize = i32::MAX as usize;
 /// The first two levels of a top-level element, by place, without a tree.
 #[derive(Clone, Copy)]
 pub struct Outline<'a> {
-    framer: &'a Framer,
+    scanner: &'a Scanner,
+    scope: &'a Scope,
     bytes: &'a [u8],
 }
 
@@ -366,23 +373,21 @@ impl<'a> Outline<'a> {
     /// Qualified names and values of all attributes but namespace declarations.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'a [u8], Cow<'a, str>)> {
         let bytes = self.bytes;
-        let all = self.framer.scanner.outline().map_or(&[][..], |outline| &outline.attributes);
+        let all = self.scanner.outline().map_or(&[][..], |outline| &outline.attributes);
         all.iter()
             .filter(move |attribute| !attribute.is_declaration(bytes))
             .map(move |attribute| (attribute.name(bytes), attribute.value(bytes)))
     }
 
     pub(crate) fn children(&self) -> impl Iterator<Item = OutlineChild<'a>> {
-        let Outline { framer, bytes } = *self;
-        let all = framer.scanner.outline().map_or(&[][..], |outline| &outline.children);
+        let Outline { scanner, scope, bytes } = *self;
+        let all = scanner.outline().map_or(&[][..], |outline| &outline.children);
         all.iter().map(move |child| OutlineChild {
             name: range(child.name, child.name + u32::from(child.name_len)),
             ns: match child.ns.in_buffer() {
                 _ if child.inherits => ChildNs::Inherited,
                 Some((start, len)) => ChildNs::At(range(start, start + len)),
-                None => {
-                    ChildNs::Text(write::utf8(framer.scanner.get(child.ns, bytes, &framer.scope)))
-                }
+                None => ChildNs::Text(write::utf8(scanner.get(child.ns, bytes, scope))),
             },
             whole: range(child.start, child.end),
         })
@@ -390,23 +395,27 @@ impl<'a> Outline<'a> {
 
     /// Place of what is between start tag and end tag.
     pub(crate) fn content(&self) -> Range<usize> {
-        let (start, end) = self.framer.scanner.outline().map_or((0, 0), |outline| outline.content);
+        let (start, end) = self.scanner.outline().map_or((0, 0), |outline| outline.content);
         range(start, end)
     }
 
     /// The content means the same within any element of this namespace that binds no prefix.
     pub(crate) fn stands_alone(&self) -> bool {
-        self.framer.scanner.outline().is_some_and(|outline| outline.stands_alone)
+        self.scanner.outline().is_some_and(|outline| outline.stands_alone)
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     pub(crate) fn name_bytes(&self) -> &'a [u8] {
-        let outline = self.framer.scanner.outline();
+        let outline = self.scanner.outline();
         outline.map_or(&[], |o| scan::part(self.bytes, o.name.0, u32::from(o.name.1)))
     }
 
     pub(crate) fn ns_bytes(&self) -> &'a [u8] {
-        let outline = self.framer.scanner.outline();
-        outline.map_or(&[], |o| self.framer.scanner.get(o.ns, self.bytes, &self.framer.scope))
+        let outline = self.scanner.outline();
+        outline.map_or(&[], |o| self.scanner.get(o.ns, self.bytes, self.scope))
     }
 }
 
@@ -430,19 +439,51 @@ pub(crate) fn scan_whole(
     limits: &Limits,
     sink: &mut impl scan::Sink,
 ) -> Result<(), XmlError> {
+    let mut scanner = Scanner::for_element();
+    let outcome = scan_with(&mut scanner, bytes, scope, limits, sink);
+    scanner.rest();
+    outcome
+}
+
+/// Checks one standalone element and lets `read` look at its outline.
+pub(crate) fn with_outline<T>(
+    bytes: &[u8],
+    scope: &Scope,
+    limits: &Limits,
+    read: impl FnOnce(&Outline<'_>) -> T,
+) -> Result<T, XmlError> {
+    let mut scanner = Scanner::for_element();
+    let outcome = scan_with(&mut scanner, bytes, scope, limits, &mut ())
+        .map(|()| read(&Outline { scanner: &scanner, scope, bytes }));
+    scanner.rest();
+    outcome
+}
+
+fn scan_with(
+    scanner: &mut Scanner,
+    bytes: &[u8],
+    scope: &Scope,
+    limits: &Limits,
+    sink: &mut impl scan::Sink,
+) -> Result<(), XmlError> {
     let bytes_max = limits.element_bytes_max.min(OFFSET_MAX);
     if bytes.len() > bytes_max {
         return Err(XmlError { fault: Fault::ElementTooLarge, at: bytes_max });
     }
-    let mut scanner = Scanner::for_element();
-    scanner.begin();
-    let outcome = scanner.scan(bytes, scope, limits, sink);
-    let at = scanner.position();
-    scanner.rest();
-    match outcome {
-        Ok(Some(Done::Element(len))) if len == bytes.len() => Ok(()),
-        Ok(Some(_)) => Err(XmlError { fault: Fault::TrailingContent, at }),
-        Ok(None) => Err(XmlError { fault: Fault::Incomplete, at }),
-        Err(fault) => Err(XmlError { fault, at }),
-    }
+    let fault = match scanner.scan(bytes, scope, limits, sink) {
+        Ok(Some(Done::Element(len))) if len == bytes.len() => return Ok(()),
+        Ok(Some(_)) => Fault::TrailingContent,
+        Ok(None) => Fault::Incomplete,
+        Err(fault) => fault,
+    };
+    Err(XmlError { fault, at: scanner.position() })
 }
+
+/// A scope in which `jabber:client` is the default namespace and no prefix is bound.
+pub(crate) fn client_scope() -> &'static Scope {
+    static CLIENT: LazyLock<Scope> = LazyLock::new(|| Scope::with_default(ns::CLIENT));
+    &CLIENT
+}
+
+#[cfg(test)]
+mod tests;

@@ -1099,3 +1099,21 @@ fn declaration(inside: &[u8]) -> Result<(), Fault> {
         _ => Ok(()),
     }
 }
+
+/// Qualified names and raw values of the attributes of an element that was validated before,
+/// namespace declarations included. Looks at the start tag only.
+pub(crate) fn tag_attributes(element: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let name_end =
+        element.iter().position(|&b| matches!(b, b'>' | b'/') || chars::is(b, chars::SPACE));
+    let mut rest = name_end.and_then(|end| element.get(end..)).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let tag = rest.trim_ascii_start();
+        let equals = tag.iter().position(|&b| matches!(b, b'=' | b'>' | b'/'))?;
+        let (name, value) = tag.split_at(equals);
+        let value = value.strip_prefix(b"=")?.trim_ascii_start();
+        let (&quote, value) = value.split_first()?;
+        let end = memchr::memchr(quote, value)?;
+        rest = value.get(end + 1..).unwrap_or_default();
+        Some((name.trim_ascii_end(), value.get(..end)?))
+    })
+}
