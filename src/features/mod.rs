@@ -8,6 +8,19 @@
 //! Features never send. They push stanzas into the [`Outbox`] they are handed; `delivery::route`
 //! drains it.
 
+pub mod availability;
+pub mod blocking;
+pub mod contacts;
+pub mod entity_time;
+pub mod last;
+pub mod ping;
+pub mod private;
+pub mod reports;
+pub mod roster;
+pub mod subscription;
+pub mod vcard;
+pub mod version;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +36,18 @@ use crate::time::Now;
 use crate::xml::element::Element;
 
 /// Every feature of the server, in no particular order.
-pub const ALL: &[&Feature] = &[];
+pub const ALL: &[&Feature] = &[
+    &blocking::FEATURE,
+    &contacts::FEATURE,
+    &entity_time::FEATURE,
+    &last::FEATURE,
+    &ping::FEATURE,
+    &private::FEATURE,
+    &reports::FEATURE,
+    &roster::FEATURE,
+    &vcard::FEATURE,
+    &version::FEATURE,
+];
 
 /// What one file of this folder contributes to the server.
 pub struct Feature {

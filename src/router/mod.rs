@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, HostConfig};
 use crate::jid::Jid;
 use crate::store::Store;
+use crate::time::Now;
 
 pub use mailbox::{Control, Item, Mailbox};
 pub use services::{Service, Services};
@@ -23,6 +24,8 @@ pub struct Router {
     pub store: Arc<Store>,
     pub sessions: Sessions,
     pub services: Services,
+    /// When this process began to serve (XEP-0012).
+    pub started: Now,
 }
 
 /// Who answers for an address.
@@ -46,6 +49,7 @@ impl Router {
             store,
             sessions: Sessions::default(),
             services: Services::default(),
+            started: Now::read(),
         })
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::stanza::{Condition, ErrorType, StanzaError};
+
 /// Cloned to every waiter of a commit that failed, hence the shared texts.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -74,5 +76,25 @@ pub struct Busy;
 impl From<Busy> for StoreError {
     fn from(Busy: Busy) -> StoreError {
         StoreError::Busy
+    }
+}
+
+/// What a client is told whose request came to nothing. Faults of ours are logged, and no more is
+/// said of them than that it may try again.
+impl From<StoreError> for StanzaError {
+    fn from(error: StoreError) -> StanzaError {
+        let condition = match &error {
+            StoreError::NoSuchAccount | StoreError::NotFound => Condition::ItemNotFound,
+            StoreError::AccountExists => Condition::Conflict,
+            StoreError::TooMany { .. } => Condition::PolicyViolation,
+            StoreError::Busy | StoreError::DiskFull => Condition::ResourceConstraint,
+            _ => {
+                tracing::error!(%error, "a request failed");
+                return StanzaError::new(Condition::InternalServerError)
+                    .with_type(ErrorType::Wait)
+                    .with_text("The server could not read or write its data; try again later.");
+            }
+        };
+        StanzaError::new(condition).with_text(error.to_string())
     }
 }

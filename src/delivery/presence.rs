@@ -1,0 +1,532 @@
+//! Presence (RFC 6121 §3 and §4): what a session's presence sets in motion, what arrives for an
+//! account, and what a session owes to others when it ends.
+//!
+//! Presence for local contacts goes straight to their sessions; what is for others is pushed to
+//! the outbox. One broadcast shares one payload.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{inbound as delivery, route};
+use crate::config::model::HostConfig;
+use crate::features::subscription::{self, Request, Tell};
+use crate::features::{Outbox, availability, blocking, offline, roster};
+use crate::jid::{BareJid, Jid};
+use crate::router::sessions::Flag;
+use crate::router::{Item, Router, Session, Target};
+use crate::stanza::error::{Condition, StanzaError};
+use crate::stanza::{Stanza, Type};
+use crate::store::accounts::LastSeen;
+use crate::store::rosters::RosterItem;
+use crate::store::{Contact, Facts, StoreError};
+use crate::time::Now;
+
+/// Addresses outside its roster to which one session may show itself, rooms included.
+const DIRECTED_MAX: usize = 1_000;
+/// A subscription request above this waits without its payload, which is a greeting at best.
+const REQUEST_BYTES_MAX: usize = 4_096;
+/// Bytes of the status text that is kept for XEP-0012.
+const STATUS_BYTES_MAX: usize = 1_024;
+
+/// Takes a presence that `session` sent, stamped with its full JID.
+pub async fn outbound(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let owner = session.jid.bare();
+    let facts = router.store.facts(&owner).await?.ok_or(Condition::NotAllowed)?;
+    let Some(to) = stanza.head.to.clone() else {
+        return match stanza.head.typ {
+            None => available(router, session, &facts, stanza, out).await,
+            Some(Type::Unavailable) => leave(router, session, Some(&facts), stanza, out, now).await,
+            Some(Type::Error) => Ok(()),
+            Some(_) => Err(StanzaError::new(Condition::BadRequest)
+                .with_text("Presence of this type needs a 'to'.")),
+        };
+    };
+    if blocking::is_blocked(&facts, &to) && stanza.head.typ != Some(Type::Error) {
+        return Err(blocking::outbound_refusal());
+    }
+    match (stanza.head.typ, Request::of(stanza.head.typ)) {
+        (_, Some(request)) => ask(router, session, request, &to.bare(), stanza, out, now).await,
+        (None, _) => {
+            note_directed(session, &facts, &to)?;
+            out.push(stanza);
+            Ok(())
+        }
+        (Some(Type::Unavailable), _) => {
+            let same =
+                |other: &Jid| *other == to || to.is_bare() && other.bare_str() == to.as_str();
+            session.directed.lock().retain(|other| !same(other));
+            out.push(stanza);
+            Ok(())
+        }
+        (Some(Type::Probe | Type::Error), _) => {
+            out.push(stanza);
+            Ok(())
+        }
+        _ => {
+            Err(StanzaError::new(Condition::BadRequest)
+                .with_text("There is no such type of presence."))
+        }
+    }
+}
+
+/// §4.2 and §4.4: initial presence, and every change of it.
+async fn available(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    facts: &Facts,
+    stanza: Stanza,
+    out: &Outbox,
+) -> Result<(), StanzaError> {
+    let priority = stanza.priority();
+    let before = session.priority();
+    let shown = Arc::new(stanza.clone());
+    let initial = session.set_presence(Some((shown, priority))).is_none();
+    if session.has(Flag::Ended) {
+        // It ended meanwhile, and whoever ended it may have seen no presence to take back.
+        session.set_presence(None);
+        return Ok(());
+    }
+    broadcast(router, facts, stanza, out).await?;
+    if initial {
+        meet(router, session, facts, out).await?;
+        deliver_requests(router, session, facts).await?;
+    }
+    if priority >= 0 && (initial || before < 0) {
+        offline::flood(router, session).await?;
+    }
+    Ok(())
+}
+
+/// §4.5: the session leaves; `stanza` says so, perhaps with a status. Also what a session owes
+/// that ends without a word.
+async fn leave(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    facts: Option<&Facts>,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let was_available = session.set_presence(None).is_some();
+    // §4.6.3: whoever was shown presence beyond the roster is told that it ends.
+    for to in std::mem::take(&mut *session.directed.lock()) {
+        let mut stanza = stanza.clone();
+        stanza.head.to = Some(to);
+        out.push(stanza);
+    }
+    let Some(facts) = facts.filter(|_| was_available) else { return Ok(()) };
+    let mut status = stanza.status().unwrap_or_default();
+    status.truncate(status.floor_char_boundary(STATUS_BYTES_MAX));
+    broadcast(router, facts, stanza, out).await?;
+    Ok(router.store.accounts().set_last_seen(facts.id, LastSeen { at: now, status }).await?)
+}
+
+/// Ends the presence of a session that ends, as if it had said so itself (§4.5.1). The session is
+/// out of the table already. Harmless when called twice.
+pub async fn session_ended(router: &Arc<Router>, session: &Arc<Session>, out: &Outbox, now: Now) {
+    if !session.is_available() && session.directed.lock().is_empty() {
+        return;
+    }
+    let facts = match router.store.facts(&session.jid.bare()).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            tracing::error!(jid = %session.jid, %error, "contacts are not told that a session ended");
+            None
+        }
+    };
+    let stanza = Stanza::presence(Some(Type::Unavailable), Some(session.jid.clone()), None, []);
+    if let Err(error) = leave(router, session, facts.as_deref(), stanza, out, now).await {
+        tracing::error!(jid = %session.jid, ?error, "a session's end was not recorded");
+    }
+}
+
+/// Sends a presence to all who may see the account, its own resources included (§4.2.2).
+async fn broadcast(
+    router: &Arc<Router>,
+    facts: &Facts,
+    mut stanza: Stanza,
+    out: &Outbox,
+) -> Result<(), StoreError> {
+    stanza.head.to = Some(facts.jid.clone().into());
+    to_available(router, &facts.jid, stanza.clone());
+    for contact in facts.roster.iter().filter(|c| c.subscription.from()) {
+        if blocking::is_blocked(facts, &contact.jid) {
+            continue;
+        }
+        stanza.head.to = Some(contact.jid.clone().into());
+        match router.resolve(&contact.jid) {
+            Target::Account(_) => to_local(router, facts, contact, stanza.clone()).await?,
+            _ => out.push(stanza.clone()),
+        }
+    }
+    Ok(())
+}
+
+/// Presence of one local account for another.
+async fn to_local(
+    router: &Arc<Router>,
+    sender: &Facts,
+    contact: &Contact,
+    stanza: Stanza,
+) -> Result<(), StoreError> {
+    // Most contacts are not there most of the time: look before asking the store.
+    if router.sessions.of(contact.jid.as_str()).iter().all(|s| !s.is_available()) {
+        return Ok(());
+    }
+    let from = stanza.head.from.clone().unwrap_or_else(|| sender.jid.clone().into());
+    let receiver = router.store.facts(&contact.jid).await?;
+    if receiver.is_some_and(|receiver| !blocking::is_blocked(&receiver, &from)) {
+        to_available(router, &contact.jid, stanza);
+    }
+    Ok(())
+}
+
+/// Hands a stanza to every available resource of a local account.
+fn to_available(router: &Router, account: &BareJid, stanza: Stanza) {
+    to_sessions(router, account, stanza, Session::is_available);
+}
+
+fn to_sessions(router: &Router, account: &BareJid, stanza: Stanza, to: fn(&Session) -> bool) {
+    let stanza = Arc::new(stanza);
+    for session in router.sessions.of(account.as_str()).iter().filter(|session| to(session)) {
+        let item = Item { stanza: Arc::clone(&stanza), stored: None, offline: false };
+        if session.deliver(item).is_err() {
+            delivery::overflow(session);
+        }
+    }
+}
+
+/// §4.3: what a session that has just come learns of others: its own other resources, and the
+/// contacts it is subscribed to. Those of other servers are probed; ours are looked up.
+async fn meet(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    facts: &Facts,
+    out: &Outbox,
+) -> Result<(), StoreError> {
+    for other in router.sessions.of(facts.jid.as_str()) {
+        if !Arc::ptr_eq(&other, session) {
+            show(&other, session);
+        }
+    }
+    for contact in facts.roster.iter().filter(|c| c.subscription.to()) {
+        if blocking::is_blocked(facts, &contact.jid) {
+            continue;
+        }
+        let Target::Account(_) = router.resolve(&contact.jid) else {
+            let from = Some(session.jid.clone());
+            let to = Some(contact.jid.clone().into());
+            out.push(Stanza::presence(Some(Type::Probe), from, to, []));
+            continue;
+        };
+        let others = router.sessions.of(contact.jid.as_str());
+        if others.iter().all(|other| !other.is_available()) {
+            // §4.3.2 would answer "unavailable", which is what the client assumes anyway.
+            continue;
+        }
+        let Some(theirs) = router.store.facts(&contact.jid).await? else { continue };
+        if blocking::is_blocked(&theirs, &session.jid) {
+            continue;
+        }
+        if theirs.contact(facts.jid.as_str()).is_some_and(|c| c.subscription.from()) {
+            others.iter().for_each(|other| show(other, session));
+        } else {
+            out.push(no_subscription(&contact.jid, &facts.jid));
+        }
+    }
+    Ok(())
+}
+
+/// Gives one session the presence of another.
+fn show(other: &Session, to: &Arc<Session>) {
+    if let Some(presence) = other.presence() {
+        let mut presence = Stanza::clone(&presence);
+        presence.head.to = Some(to.jid.clone());
+        route::to_session(to, presence);
+    }
+}
+
+/// §3.1.3: requests that nobody has answered are shown again, each time, until somebody does.
+async fn deliver_requests(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    facts: &Facts,
+) -> Result<(), StoreError> {
+    for (contact, xml) in router.store.rosters().requests(facts.id).await? {
+        if blocking::is_blocked(facts, &contact) {
+            continue;
+        }
+        match Stanza::parse(&xml) {
+            Ok(stanza) => route::to_session(session, stanza),
+            Err(error) => {
+                tracing::error!(%contact, %error, "a stored subscription request is not XML")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// §3: a session subscribes, unsubscribes, approves or refuses.
+async fn ask(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    request: Request,
+    contact: &BareJid,
+    mut stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let owner = session.jid.bare();
+    if owner == *contact {
+        return Err(
+            StanzaError::new(Condition::NotAllowed).with_text("You always see your own presence.")
+        );
+    }
+    let host = router.host(owner.domain()).ok_or(Condition::NotAllowed)?;
+    let peer = contact.clone();
+    let rosters = router.store.rosters();
+    let edited = rosters
+        .edit(session.account, contact, roster::limits(&host), now, move |entry| {
+            let step = subscription::outbound(roster::state(entry), request);
+            roster::put_state(entry, &peer, step.state, None);
+            step
+        })
+        .await;
+    let edited = match edited {
+        Err(StoreError::TooMany { .. }) => return Err(roster::full(&host)),
+        edited => edited?,
+    };
+    let step = edited.value;
+    let to = Jid::from(contact.clone());
+    if step.tell == Tell::Unavailable {
+        availability::tell_unavailable(router, &owner, &to, out);
+    }
+    if step.pass {
+        // §3.1.2: subscriptions are between bare JIDs.
+        stanza.head.from = Some(owner.clone().into());
+        stanza.head.to = Some(to.clone());
+        out.push(stanza);
+    }
+    if step.tell == Tell::Available {
+        availability::tell_available(router, &owner, &to, out);
+    }
+    if let Some(version) = edited.version {
+        push(router, &owner, version, contact, edited.after.item.as_ref());
+    }
+    Ok(())
+}
+
+/// §4.6: notes whom the session shows itself to beyond those who see it anyway.
+fn note_directed(session: &Session, facts: &Facts, to: &Jid) -> Result<(), StanzaError> {
+    let bare = to.bare_str();
+    let sees_anyway = bare == facts.jid.as_str()
+        || facts.contact(bare).is_some_and(|contact| contact.subscription.from());
+    let mut directed = session.directed.lock();
+    // Without initial presence there will be no broadcast to tell them that it ends.
+    if sees_anyway && session.is_available() || directed.contains(to) {
+        return Ok(());
+    }
+    if directed.len() >= DIRECTED_MAX {
+        return Err(StanzaError::new(Condition::PolicyViolation).with_text(format!(
+            "A session shows itself to at most {DIRECTED_MAX} addresses outside its roster."
+        )));
+    }
+    directed.push(to.clone());
+    Ok(())
+}
+
+/// Takes a presence that is for `owner`, an address on `host`, from whoever its `from` says; that
+/// has been proved. Presence has no error to answer with but to the sender's own (§8.5.1), so what
+/// cannot be delivered is dropped.
+pub async fn inbound(
+    router: &Arc<Router>,
+    host: &Arc<HostConfig>,
+    owner: &BareJid,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) {
+    if let Err(error) = receive(router, host, owner, stanza, out, now).await {
+        tracing::error!(%owner, %error, "presence lost: the store failed");
+    }
+}
+
+async fn receive(
+    router: &Arc<Router>,
+    host: &Arc<HostConfig>,
+    owner: &BareJid,
+    stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StoreError> {
+    let (Some(from), Some(to)) = (stanza.head.from.clone(), stanza.head.to.clone()) else {
+        return Ok(());
+    };
+    let typ = stanza.head.typ;
+    let facts = router.store.facts(owner).await?;
+    if facts.as_ref().is_some_and(|facts| blocking::is_blocked(facts, &from)) {
+        return Ok(());
+    }
+    match (Request::of(typ), facts) {
+        (Some(request), Some(facts)) => {
+            asked(router, host, &facts, request, &from.bare(), stanza, out, now).await
+        }
+        (None, facts) if typ == Some(Type::Probe) => {
+            probed(router, facts.as_deref(), owner, &to, &from, out);
+            Ok(())
+        }
+        (None, Some(_)) => {
+            notify(router, owner, &from, &to, stanza);
+            Ok(())
+        }
+        // §8.5.1: no such account, and no word about it.
+        (_, None) => Ok(()),
+    }
+}
+
+/// §4.2.3, §4.4.3, §4.6.4 and errors: to the resource it names, or to all that are available.
+fn notify(router: &Router, owner: &BareJid, from: &Jid, to: &Jid, stanza: Stanza) {
+    if to.is_bare() {
+        return to_available(router, owner, stanza);
+    }
+    let Some(session) = router.sessions.full(to) else { return };
+    if stanza.head.typ == Some(Type::Error) {
+        // Whoever refuses our presence need not hear that it ends.
+        session.directed.lock().retain(|shown| shown != from);
+    }
+    route::to_session(&session, stanza);
+}
+
+/// §4.3.2: another server asks on behalf of one of its users.
+fn probed(
+    router: &Router,
+    facts: Option<&Facts>,
+    owner: &BareJid,
+    to: &Jid,
+    from: &Jid,
+    out: &Outbox,
+) {
+    let sees = |facts: &Facts| {
+        from.bare_str() == owner.as_str()
+            || facts.contact(from.bare_str()).is_some_and(|contact| contact.subscription.from())
+    };
+    let may_see = facts.is_some_and(sees);
+    let sessions = router.sessions.of(owner.as_str());
+    let asked = sessions.iter().filter(|session| to.is_bare() || session.jid == *to);
+    let mut found = false;
+    for session in asked {
+        let shown = may_see || session.directed.lock().iter().any(|shown| shown == from);
+        if let Some(presence) = session.presence().filter(|_| shown) {
+            found = true;
+            let mut presence = Stanza::clone(&presence);
+            presence.head.to = Some(from.clone());
+            out.push(presence);
+        }
+    }
+    if found {
+        return;
+    }
+    out.push(match may_see {
+        true => availability::unavailable(to, from),
+        // An account that does not exist answers alike.
+        false => no_subscription(owner, &from.bare()),
+    });
+}
+
+fn no_subscription(from: &BareJid, to: &BareJid) -> Stanza {
+    let (from, to) = (from.clone().into(), to.clone().into());
+    Stanza::presence(Some(Type::Unsubscribed), Some(from), Some(to), [])
+}
+
+/// §3: a contact subscribes, unsubscribes, approves or refuses.
+#[allow(clippy::too_many_arguments)]
+async fn asked(
+    router: &Arc<Router>,
+    host: &HostConfig,
+    facts: &Facts,
+    request: Request,
+    contact: &BareJid,
+    mut stanza: Stanza,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StoreError> {
+    let owner = &facts.jid;
+    if owner == contact {
+        return Ok(());
+    }
+    stanza.head.from = Some(contact.clone().into());
+    stanza.head.to = Some(owner.clone().into());
+    let kept = (request == Request::Subscribe).then(|| keepable(&stanza));
+    let peer = contact.clone();
+    let rosters = router.store.rosters();
+    let edited = rosters
+        .edit(facts.id, contact, roster::limits(host), now, move |entry| {
+            let step = subscription::inbound(roster::state(entry), request);
+            roster::put_state(entry, &peer, step.state, kept);
+            step
+        })
+        .await;
+    let edited = match edited {
+        Err(StoreError::TooMany { what, max }) => {
+            tracing::info!(%owner, %contact, what, max, "subscription request dropped");
+            return Ok(());
+        }
+        edited => edited?,
+    };
+    let step = edited.value;
+    let to = Jid::from(contact.clone());
+    if step.pass {
+        let receivers = match request {
+            Request::Subscribe => Session::is_available,
+            _ => |session: &Session| session.has(Flag::Interested),
+        };
+        to_sessions(router, owner, stanza, receivers);
+    }
+    if let Some(version) = edited.version {
+        push(router, owner, version, contact, edited.after.item.as_ref());
+    }
+    if let Some(reply) = step.reply {
+        let from = Some(owner.clone().into());
+        out.push(Stanza::presence(Some(reply.typ()), from, Some(to.clone()), []));
+    }
+    match step.tell {
+        Tell::Nothing => {}
+        Tell::Available => availability::tell_available(router, owner, &to, out),
+        Tell::Unavailable => availability::tell_unavailable(router, owner, &to, out),
+    }
+    Ok(())
+}
+
+/// Roster pushes at once, so that they come before the presence of a new contact.
+fn push(
+    router: &Router,
+    owner: &BareJid,
+    version: u64,
+    contact: &BareJid,
+    item: Option<&RosterItem>,
+) {
+    for (session, push) in roster::pushes(router, owner, version, contact, item) {
+        route::to_session(&session, push);
+    }
+}
+
+/// A subscription request as it waits for its answer.
+fn keepable(stanza: &Stanza) -> Bytes {
+    let mut xml = Vec::new();
+    if stanza.wire_len() <= REQUEST_BYTES_MAX {
+        stanza.write_standalone(&mut xml);
+    } else {
+        stanza.without(|_| true).write_standalone(&mut xml);
+    }
+    xml.into()
+}
+
+#[cfg(test)]
+mod tests;

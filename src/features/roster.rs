@@ -1,0 +1,316 @@
+//! RFC 6121 §2: the roster, with versions (§2.6, formerly XEP-0237) and pushes.
+//!
+//! Subscription states live in the same rows: [`state`] reads one as `subscription` sees it,
+//! [`put_state`] writes it back. Both are meant for the closure of [`Rosters::edit`], which makes
+//! one act of reading, deciding and writing.
+//!
+//! [`Rosters::edit`]: crate::store::rosters::Rosters::edit
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::subscription::{Request, State};
+use super::{
+    Ctx, Feature, Handled, Iq, Reply, Target, Who, availability, get, on, set, stream, xep,
+};
+use crate::config::model::HostConfig;
+use crate::jid::{BareJid, Jid};
+use crate::router::sessions::Flag;
+use crate::router::{Router, Session};
+use crate::stanza::error::{Condition, StanzaError};
+use crate::stanza::{Stanza, Type};
+use crate::store::StoreError;
+use crate::store::rosters::{RosterChanges, RosterEntry, RosterItem, RosterLimits, Subscription};
+use crate::xml::element::Element;
+use crate::xml::ns;
+
+pub const FEATURE: Feature = Feature {
+    xeps: &[xep(237, "1.3")],
+    disco: &[on(Target::Host, ns::ROSTER)],
+    stream: &[
+        stream("<ver xmlns='urn:xmpp:features:rosterver'/>"),
+        stream("<sub xmlns='urn:xmpp:features:pre-approval'/>"),
+    ],
+    iq: &[
+        get(Target::Account, Who::Owner, "query", ns::ROSTER, read),
+        set(Target::Account, Who::Owner, "query", ns::ROSTER, write),
+    ],
+};
+
+/// Bytes of an item's name, and of each of its groups.
+const NAME_BYTES_MAX: usize = 1_023;
+const GROUPS_MAX: usize = 64;
+/// Subscription requests that may wait for one account. Past it a stranger's request is not kept;
+/// contacts in the roster are bounded by the roster itself.
+const REQUESTS_MAX: usize = 1_000;
+
+/// What one roster of `host` may hold.
+pub fn limits(host: &HostConfig) -> RosterLimits {
+    RosterLimits { items_max: host.roster_items_max, requests_max: REQUESTS_MAX }
+}
+
+/// The subscription state of an entry.
+pub fn state(entry: &RosterEntry) -> State {
+    let item = entry.item.as_ref();
+    let subscription = item.map_or(Subscription::None, |item| item.subscription);
+    State {
+        to: subscription.to(),
+        from: subscription.from(),
+        pending_out: item.is_some_and(|item| item.ask),
+        pending_in: entry.request.is_some(),
+        approved: item.is_some_and(|item| item.approved),
+    }
+}
+
+/// Writes a state into an entry. `request` is the stanza to keep when a request begins to wait.
+/// A contact that was not in the roster enters it once there is something to show.
+pub fn put_state(entry: &mut RosterEntry, contact: &BareJid, state: State, request: Option<Bytes>) {
+    entry.request = if state.pending_in { entry.request.take().or(request) } else { None };
+    let shows = State { pending_in: false, ..state } != State::default();
+    if entry.item.is_none() && shows {
+        entry.item = Some(RosterItem::new(contact.clone()));
+    }
+    if let Some(item) = &mut entry.item {
+        item.subscription = Subscription::new(state.to, state.from);
+        item.ask = state.pending_out;
+        item.approved = state.approved;
+    }
+}
+
+/// Roster full, in the words of the config.
+pub fn full(host: &HostConfig) -> StanzaError {
+    StanzaError::new(Condition::PolicyViolation).with_text(format!(
+        "The roster holds at most {} contacts (roster_items_max).",
+        host.roster_items_max
+    ))
+}
+
+fn read<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let session = cx.session()?;
+        // Before reading: a change in between is pushed rather than missed.
+        session.set(Flag::Interested, true);
+        let rosters = cx.router.store.rosters();
+        let known = iq.payload.get("ver");
+        let roster = match known.and_then(|ver| ver.parse().ok()) {
+            None => rosters.get(session.account).await?,
+            Some(since) => match rosters.changes(session.account, since).await? {
+                RosterChanges::Whole(roster) => roster,
+                RosterChanges::Since(changes) if changes.is_empty() => return Ok(Reply::Empty),
+                RosterChanges::Since(changes) => {
+                    // §2.6.3: the empty result stands for the version the client has, then follow
+                    // the pushes that it missed.
+                    cx.out.push_to(session, iq.stanza.result(None));
+                    for change in changes {
+                        let push = push_stanza(change.version, &change.jid, change.item.as_ref());
+                        cx.out.push_to(session, addressed(&push, &session.jid));
+                    }
+                    return Ok(Reply::Later);
+                }
+            },
+        };
+        let mut query = Element::new("query", ns::ROSTER);
+        if known.is_some() {
+            query.set("ver", &roster.version.to_string());
+        }
+        for item in &roster.items {
+            query.push(item_element(item));
+        }
+        Ok(Reply::Result(query))
+    })
+}
+
+fn write<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let wanted = Wanted::parse(&iq.payload)?;
+        if wanted.jid == *cx.account()? {
+            return Err(
+                StanzaError::new(Condition::NotAllowed).with_text("You are not your own contact.")
+            );
+        }
+        if wanted.remove { remove(cx, wanted.jid).await } else { update(cx, wanted).await }
+    })
+}
+
+/// §2.3 and §2.4: adds an item, or replaces its name and groups.
+async fn update(cx: &Ctx<'_>, wanted: Wanted) -> Result<Reply, StanzaError> {
+    let session = cx.session()?;
+    let Wanted { jid, name, groups, .. } = wanted;
+    let contact = jid.clone();
+    let rosters = cx.router.store.rosters();
+    let edited = rosters
+        .edit(session.account, &jid, limits(cx.host), cx.now, move |entry| {
+            let item = entry.item.get_or_insert_with(|| RosterItem::new(contact));
+            item.name = name;
+            item.groups = groups;
+        })
+        .await;
+    let edited = match edited {
+        Err(StoreError::TooMany { .. }) => return Err(full(cx.host)),
+        edited => edited?,
+    };
+    if let Some(version) = edited.version {
+        push(cx, version, &jid, edited.after.item.as_ref())?;
+    }
+    Ok(Reply::Empty)
+}
+
+/// §2.5: removes an item and ends what subscriptions there are, in both directions.
+async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
+    let session = cx.session()?;
+    let owner = cx.account()?;
+    let rosters = cx.router.store.rosters();
+    let edited = rosters
+        .edit(session.account, &jid, limits(cx.host), cx.now, |entry| {
+            // A stranger's request that waits is not the roster's to drop.
+            if entry.item.is_some() {
+                *entry = RosterEntry::default();
+            }
+        })
+        .await?;
+    let Some(version) = edited.version else {
+        return Err(StanzaError::new(Condition::ItemNotFound));
+    };
+    let before = state(&edited.before);
+    let to = Jid::from(jid.clone());
+    if before.from {
+        availability::tell_unavailable(cx.router, owner, &to, cx.out);
+    }
+    for (due, request) in [
+        (before.to || before.pending_out, Request::Unsubscribe),
+        (before.from || before.pending_in, Request::Unsubscribed),
+    ] {
+        if due {
+            let from = Jid::from(owner.clone());
+            cx.out.push(Stanza::presence(Some(request.typ()), Some(from), Some(to.clone()), []));
+        }
+    }
+    push(cx, version, &jid, None)?;
+    Ok(Reply::Empty)
+}
+
+/// §2.1.6: what all interested resources of `owner` are told about one item; `None` = removed.
+pub fn pushes(
+    router: &Router,
+    owner: &BareJid,
+    version: u64,
+    contact: &BareJid,
+    item: Option<&RosterItem>,
+) -> Vec<(Arc<Session>, Stanza)> {
+    let mut interested = router.sessions.of(owner.as_str());
+    interested.retain(|session| session.has(Flag::Interested));
+    if interested.is_empty() {
+        return Vec::new();
+    }
+    let push = push_stanza(version, contact, item);
+    let addressed = |session: Arc<Session>| {
+        let push = addressed(&push, &session.jid);
+        (session, push)
+    };
+    interested.into_iter().map(addressed).collect()
+}
+
+fn push(
+    cx: &Ctx<'_>,
+    version: u64,
+    contact: &BareJid,
+    item: Option<&RosterItem>,
+) -> Result<(), StanzaError> {
+    for (session, push) in pushes(cx.router, cx.account()?, version, contact, item) {
+        cx.out.push_to(&session, push);
+    }
+    Ok(())
+}
+
+fn push_stanza(version: u64, contact: &BareJid, item: Option<&RosterItem>) -> Stanza {
+    let element = match item {
+        Some(item) => item_element(item),
+        None => Element::new("item", ns::ROSTER)
+            .attr("jid", contact.as_str())
+            .attr("subscription", "remove"),
+    };
+    let query = Element::new("query", ns::ROSTER).attr("ver", version.to_string()).with(element);
+    Stanza::iq(Type::Set, &format!("roster-{version}"), None, None, Some(query))
+}
+
+fn addressed(stanza: &Stanza, to: &Jid) -> Stanza {
+    let mut stanza = stanza.clone();
+    stanza.head.to = Some(to.clone());
+    stanza
+}
+
+fn item_element(item: &RosterItem) -> Element {
+    let mut element = Element::new("item", ns::ROSTER)
+        .attr("jid", item.jid.as_str())
+        .attr("subscription", item.subscription.name());
+    if let Some(name) = &item.name {
+        element.set("name", name);
+    }
+    if item.ask {
+        element.set("ask", "subscribe");
+    }
+    if item.approved {
+        element.set("approved", "true");
+    }
+    for group in &item.groups {
+        element.push(Element::new("group", ns::ROSTER).with_text(group));
+    }
+    element
+}
+
+/// The one item of a roster set.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    jid: BareJid,
+    remove: bool,
+    name: Option<String>,
+    groups: Vec<String>,
+}
+
+impl Wanted {
+    /// §2.3.3. Attributes that are the server's to set (`ask`, `approved`, and any `subscription`
+    /// but `remove`) are ignored (§2.1.2).
+    fn parse(query: &Element) -> Result<Wanted, StanzaError> {
+        let mut children = query.children();
+        let (Some(item), None) = (children.next(), children.next()) else {
+            return Err(StanzaError::new(Condition::BadRequest)
+                .with_text("A roster set has exactly one item."));
+        };
+        if !item.is("item", ns::ROSTER) {
+            return Err(StanzaError::new(Condition::BadRequest)
+                .with_text("A roster set has exactly one item."));
+        }
+        let Some(jid) = item.get("jid") else {
+            return Err(
+                StanzaError::new(Condition::BadRequest).with_text("A roster item has a 'jid'.")
+            );
+        };
+        let jid = Jid::parse(jid).map_err(|_| StanzaError::new(Condition::JidMalformed))?.bare();
+        let name = item.get("name").filter(|name| !name.is_empty()).map(str::to_owned);
+        let mut groups: Vec<String> = Vec::new();
+        for group in item.children().filter(|child| child.is("group", ns::ROSTER)) {
+            let group = group.text();
+            if groups.contains(&group) {
+                return Err(StanzaError::new(Condition::BadRequest)
+                    .with_text("A roster item names a group once."));
+            }
+            if group.is_empty() || group.len() > NAME_BYTES_MAX || groups.len() == GROUPS_MAX {
+                return Err(StanzaError::new(Condition::NotAcceptable).with_text(format!(
+                    "A roster item has at most {GROUPS_MAX} groups of 1 to {NAME_BYTES_MAX} bytes."
+                )));
+            }
+            groups.push(group);
+        }
+        if name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(StanzaError::new(Condition::NotAcceptable).with_text(format!(
+                "The name of a roster item has at most {NAME_BYTES_MAX} bytes."
+            )));
+        }
+        let remove = item.get("subscription") == Some("remove");
+        Ok(Wanted { jid, remove, name, groups })
+    }
+}
+
+#[cfg(test)]
+mod tests;
