@@ -188,7 +188,11 @@ impl Socket {
         let before = into.len();
         let mut block = Block::lend();
         while into.len() - before < READ_BYTES_MAX {
-            let kept = self.tls.as_ref().map_or(0, |session| session.partial_bytes());
+            let kept = match &self.tls {
+                Some(session) if session.peer_has_closed() => return Ok(ReadOutcome::CloseNotify),
+                Some(session) => session.partial_bytes(),
+                None => 0,
+            };
             let Some(read) = self.read_some(&mut block[kept..])? else {
                 return Ok(ReadOutcome::WouldBlock);
             };
@@ -206,9 +210,7 @@ impl Socket {
                     flushed?;
                 }
             }
-            if opened? {
-                return Ok(ReadOutcome::CloseNotify);
-            }
+            opened?;
         }
         Ok(ReadOutcome::More)
     }

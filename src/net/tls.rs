@@ -72,7 +72,7 @@ impl Acceptor {
         config.cert_resolver = observer.clone();
         config.key_log = observer.clone();
         let conn = UnbufferedServerConnection::new(Arc::new(config))?;
-        let session = Box::new(Session { conn, partial: Vec::new() });
+        let session = Box::new(Session { conn, partial: Vec::new(), peer_closed: false });
         Ok(Handshake { session, observer })
     }
 }
@@ -230,9 +230,15 @@ pub(super) struct Session {
     conn: UnbufferedServerConnection,
     /// What has arrived of a record or handshake message that is not yet whole.
     partial: Vec<u8>,
+    peer_closed: bool,
 }
 
 impl Session {
+    /// The peer has ended its side with close_notify; what arrives now is not to be opened.
+    pub(super) fn peer_has_closed(&self) -> bool {
+        self.peer_closed
+    }
+
     /// Bytes at the front of a block that [`Session::open`] needs for what it has kept; what
     /// arrives is to be put behind them.
     pub(super) fn partial_bytes(&self) -> usize {
@@ -241,18 +247,16 @@ impl Session {
 
     /// Handles all whole records in `incoming`, whose first [`Session::partial_bytes`] are filled
     /// in here: appends their plaintext to `into` and what TLS
-    /// itself has to answer (handshake, alerts) to `reply`. True when the peer has closed its side
-    /// with close_notify. After an error, `reply` holds the alert that tells the peer why.
+    /// itself has to answer (handshake, alerts) to `reply`. After an error, `reply` holds the alert that tells the peer why.
     pub(super) fn open(
         &mut self,
         incoming: &mut [u8],
         into: &mut Vec<u8>,
         reply: &mut Vec<u8>,
-    ) -> Result<bool, TlsError> {
+    ) -> Result<(), TlsError> {
         let kept = std::mem::take(&mut self.partial);
         incoming[..kept.len()].copy_from_slice(&kept);
         let mut done = 0;
-        let mut closed = false;
         loop {
             let status = self.conn.process_tls_records(&mut incoming[done..]);
             let mut discard = status.discard;
@@ -268,14 +272,14 @@ impl Session {
                     encode(|out| data.encode(out), reply)?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => closed = true,
-                Ok(ConnectionState::Closed) => {
-                    return Ok(true);
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    // Whatever stands behind a close_notify is to be ignored (RFC 8446 §6.1).
+                    self.peer_closed = true;
+                    return Ok(());
                 }
                 Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
                     done += discard;
-                    // Behind a close_notify nothing counts.
-                    return if closed { Ok(true) } else { self.keep(&incoming[done..]) };
+                    return self.keep(&incoming[done..]);
                 }
                 Ok(_) => return Err(TlsError::Unexpected("early data")),
                 Err(error) => {
@@ -287,12 +291,12 @@ impl Session {
         }
     }
 
-    fn keep(&mut self, rest: &[u8]) -> Result<bool, TlsError> {
+    fn keep(&mut self, rest: &[u8]) -> Result<(), TlsError> {
         if rest.len() > PARTIAL_BYTES_MAX {
             return Err(TlsError::MessageTooLong);
         }
         self.partial = rest.to_vec();
-        Ok(false)
+        Ok(())
     }
 
     /// After an error rustls must not look at the input again, only hand out its last words.

@@ -1,9 +1,12 @@
 //! Our TLS against rustls' ordinary buffered client, over loopback.
 
+mod certificates;
 mod conversation;
+mod hostile;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpListener;
 
 use super::certs::{CertSource, CertStore, write_self_signed};
-use super::socket::{ReadOutcome, Socket};
+use super::socket::{AcceptError, ReadOutcome, Socket};
 use super::tls::{self, Acceptor, TlsFacts};
 use crate::time::Now;
 
@@ -40,12 +43,16 @@ impl Certs {
         Certs { store: Arc::new(CertStore::open(sources).unwrap()), folder }
     }
 
+    fn path(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("{index}.pem"))
+    }
+
     fn acceptor(&self) -> Acceptor {
         Acceptor::new(self.store.clone(), &["xmpp-client"])
     }
 }
 
-fn make_cert(path: &std::path::Path, names: &[&str]) -> CertSource {
+fn make_cert(path: &Path, names: &[&str]) -> CertSource {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     write_self_signed(path, &names, Now::read()).unwrap()
 }
@@ -138,6 +145,18 @@ async fn accept(listener: &TcpListener, acceptor: &Acceptor) -> (Socket, TlsFact
     let (socket, facts) =
         socket.accept_tls(acceptor, None, b"", PATIENCE, &mut early).await.unwrap();
     (socket, facts, early)
+}
+
+/// A client and a server that have shaken hands, and what the client has said since.
+async fn pair<T: Send + 'static>(
+    version: &'static rustls::SupportedProtocolVersion,
+    talk: impl FnOnce(Client) -> T + Send + 'static,
+) -> (Socket, Vec<u8>, tokio::task::JoinHandle<T>) {
+    let certs = Certs::of(&[&["example.org"]]);
+    let (listener, addr) = listen().await;
+    let client = client(addr, client_config(version), "example.org", talk);
+    let (socket, _, early) = accept(&listener, &certs.acceptor()).await;
+    (socket, early, client)
 }
 
 /// Reads until `bytes` have come or the stream ends.
