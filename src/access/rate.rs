@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn extreme_rates_do_not_overflow() {
         let slow = Rate { burst: u32::MAX, period: Duration::MAX };
-        assert_eq!(Bucket::FULL.take(u32::MAX, slow, at(0)), Ok(()));
+        assert_eq!({ Bucket::FULL }.take(u32::MAX, slow, at(0)), Ok(()));
         let none = Rate { burst: 0, period: Duration::ZERO };
-        assert_eq!(Bucket::FULL.take(1, none, Now(i64::MAX)), Ok(()));
+        assert_eq!({ Bucket::FULL }.take(1, none, Now(i64::MAX)), Ok(()));
     }
 
     #[test]
