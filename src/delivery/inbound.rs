@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Envelope, store_error};
 use crate::config::HostConfig;
-use crate::features::{Outbox, archive, blocking, carbons, offline, push, retract, stanza_id};
+use crate::features::{Outbox, archive, blocking, carbons, last, offline, push, retract, stanza_id};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Control, Item, Router, Session};
@@ -200,8 +200,11 @@ pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), S
     };
     let Some(session) = router.sessions.full(to) else { return unavailable() };
     let facts = router.store.facts(&to.bare()).await.map_err(store_error)?;
-    if facts.is_none_or(|f| blocking::is_blocked(&f, from)) {
+    let Some(facts) = facts.filter(|f| !blocking::is_blocked(f, from)) else {
         return unavailable();
+    };
+    if last::is_refused(&facts, from, &stanza) {
+        return Err(Condition::Forbidden.into());
     }
     super::route::to_session(&session, stanza);
     Ok(())

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{inbound as delivery, route};
+use super::inbound::overflow;
+use super::route;
 use crate::config::model::HostConfig;
 use crate::features::subscription::{self, Request, Tell};
 use crate::features::{Outbox, availability, blocking, offline, roster};
@@ -48,7 +49,7 @@ pub async fn outbound(
                 .with_text("Presence of this type needs a 'to'.")),
         };
     };
-    if blocking::is_blocked(&facts, &to) && stanza.head.typ != Some(Type::Error) {
+    if blocking::is_blocked(&facts, &to) {
         return Err(blocking::outbound_refusal());
     }
     match (stanza.head.typ, Request::of(stanza.head.typ)) {
@@ -198,7 +199,7 @@ fn to_sessions(router: &Router, account: &BareJid, stanza: Stanza, to: fn(&Sessi
     for session in router.sessions.of(account.as_str()).iter().filter(|session| to(session)) {
         let item = Item { stanza: Arc::clone(&stanza), stored: None, offline: false };
         if session.deliver(item).is_err() {
-            delivery::overflow(session);
+            overflow(session);
         }
     }
 }

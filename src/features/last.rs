@@ -2,7 +2,9 @@
 //! own answer comes from its client, so such a request passes through to it.
 
 use super::{Ctx, Feature, Handled, Iq, Reply, Target, Who, done, get, on, xep};
-use crate::stanza::Condition;
+use crate::jid::Jid;
+use crate::stanza::{Condition, Stanza, Type};
+use crate::store::Facts;
 use crate::xml::element::Element;
 use crate::xml::ns;
 
@@ -25,11 +27,8 @@ fn uptime<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
 fn of_account<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
     Box::pin(async move {
         let owner = cx.account()?;
-        let asker = cx.from.jid().bare_str();
         let store = &cx.router.store;
-        let facts = store.facts(owner).await?.filter(|facts| {
-            cx.is_owner() || facts.contact(asker).is_some_and(|c| c.subscription.from())
-        });
+        let facts = store.facts(owner).await?.filter(|facts| may_ask(facts, cx.from.jid()));
         // The condition §3 demands; an account that does not exist answers alike.
         let facts = facts.ok_or(Condition::Forbidden)?;
         if !cx.router.sessions.of(owner.as_str()).is_empty() {
@@ -44,6 +43,19 @@ fn of_account<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
             status => answer.with_text(status),
         }))
     })
+}
+
+/// §4: may this request not reach a session, since its sender may not see its presence?
+pub fn is_refused(facts: &Facts, from: &Jid, stanza: &Stanza) -> bool {
+    stanza.head.typ == Some(Type::Get)
+        && stanza.has("query", ns::LAST)
+        && !may_ask(facts, from)
+}
+
+fn may_ask(facts: &Facts, from: &Jid) -> bool {
+    let asker = from.bare_str();
+    asker == facts.jid.as_str()
+        || facts.contact(asker).is_some_and(|contact| contact.subscription.from())
 }
 
 fn query(seconds: u64) -> Element {
@@ -87,6 +99,21 @@ mod tests {
         let there = bob.ask(GET).await;
         let nobody = bob.ask(&GET.replace("alice", "nobody")).await;
         assert_eq!(there, nobody.replace("nobody", "alice"));
+    }
+
+    #[tokio::test]
+    async fn a_session_is_asked_only_by_those_who_may_see_it() {
+        let world = World::new();
+        let alice = world.online("alice@localhost/a").await;
+        let bob = world.online("bob@localhost/b").await;
+        let get = GET.replace("alice@localhost", "alice@localhost/a");
+        assert!(bob.ask(&get).await.contains("forbidden"));
+        assert!(alice.sent().is_empty());
+        bob.send("<presence to='alice@localhost' type='subscribe'/>").await;
+        alice.send("<presence to='bob@localhost' type='subscribed'/>").await;
+        alice.take();
+        bob.send(&get).await;
+        assert!(alice.sent()[0].contains("jabber:iq:last"));
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
 
     let now = Now::read();
     let out = Outbox::default();
-    presence::session_ended(router, session, &out).await;
+    presence::session_ended(router, session, &out, now).await;
     route::drain(router, out, now).await;
 
     session.set_inactive(false);
