@@ -276,6 +276,7 @@ impl Login {
             }
             cx.send_element(&success);
             cx.out.extend([limits, Output::RestartStream]);
+            cx.shared.opened = false;
             return State::AwaitHeader(AwaitHeader::SignedIn(self.account));
         }
         let mut bytes = Vec::with_capacity(1_024);

@@ -36,6 +36,9 @@ mod ready;
 mod request;
 mod unbound;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 pub use io::*;
@@ -67,7 +70,7 @@ struct Shared {
     channel: Option<Channel>,
     /// SASL attempts that failed.
     attempts: u32,
-    /// A stream header of ours is out: errors can be told.
+    /// A header of ours is out on this stream: errors can be told.
     opened: bool,
 }
 
@@ -199,8 +202,7 @@ impl Cx<'_> {
         self.close(StreamError::with_text(StreamCondition::PolicyViolation, text))
     }
 
-    /// What becomes of an element that its moment has no use for. `authenticated` says whether
-    /// SASL is done.
+    /// What becomes of an element that its moment has no use for.
     fn unexpected(&mut self, element: &Element) -> State {
         let is_stanza =
             element.ns() == ns::CLIENT && matches!(element.name(), "message" | "presence" | "iq");
