@@ -121,6 +121,12 @@ impl<K: Eq + Hash> Buckets<K> {
         verdict
     }
 
+    /// Whether [`Buckets::take`] would succeed; takes nothing and remembers nothing.
+    pub fn has(&self, key: &K, tokens: u32, now: Now) -> bool {
+        let bucket = self.young.get(key).or_else(|| self.old.get(key));
+        bucket.is_none_or(|bucket| bucket.clone().take(tokens, self.rate, now).is_ok())
+    }
+
     /// Another rate from now on; what was taken stays taken.
     pub fn set_rate(&mut self, rate: Rate) {
         self.rate = rate;

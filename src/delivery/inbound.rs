@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 
 use super::{Envelope, store_error};
 use crate::config::HostConfig;
+use crate::features::carbons::Direction;
+use crate::features::offline::Verdict;
 use crate::features::{Outbox, archive, blocking, carbons, last, offline, push, retract, stanza_id};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
@@ -20,7 +22,6 @@ use crate::time::Now;
 use crate::xml::ns;
 
 /// Who gets a message, by RFC 6121 §8.5.
-#[derive(Debug)]
 enum Receivers {
     /// These sessions; never empty.
     Sessions(SessionList),
@@ -42,7 +43,8 @@ pub async fn message(
     now: Now,
 ) -> Result<(), StanzaError> {
     let (Some(to), Some(from)) = (env.stanza.head.to.clone(), env.stanza.head.from.clone()) else {
-        return Err(StanzaError::new(Condition::BadRequest).with_text("A message on its way has both addresses."));
+        return Err(StanzaError::new(Condition::BadRequest)
+            .with_text("A message on its way has both addresses."));
     };
     let owner = to.bare();
     let facts = router.store.facts(&owner).await.map_err(store_error)?;
@@ -54,7 +56,7 @@ pub async fn message(
 
     let to_self = from.bare_str() == owner.as_str();
     let for_receiver =
-        env.archivable && !(to_self && env.for_sender) && archive::keeps(&facts, host, from.bare_str());
+        env.archivable && !(to_self && env.for_sender) && archive::keeps(&facts, host, &from);
     let mut flags = MessageFlags::default();
     if for_receiver {
         flags |= MessageFlags::ARCHIVED_TO;
@@ -85,13 +87,14 @@ pub async fn message(
     }
     if !refused {
         copy_received(&sessions, &reached, env, &owner, archived);
-        push::notify(router, &owner, &facts, &reached, env, out, now).await;
+        push::notify(router, host, &owner, &facts, &env.stanza, out, now).await;
     }
     if offline {
-        if offline::admits(router, host, &owner, &facts, &env.stanza).await {
-            flags |= MessageFlags::OFFLINE;
-        } else if !for_receiver {
-            refused = true;
+        match offline::admit(router, host, &owner, &facts, &env.stanza).await {
+            Verdict::Keep => flags |= MessageFlags::OFFLINE,
+            // What the archive keeps is not lost, so nobody is told that it was.
+            Verdict::Refuse => refused = !for_receiver,
+            Verdict::Drop => {}
         }
     }
     keep(router, env, flags).await?;
@@ -177,11 +180,10 @@ fn copy_received(
     owner: &BareJid,
     archived: bool,
 ) {
-    let others = |s: &&Arc<Session>| {
-        s.has(Flag::Carbons) && !reached.iter().any(|r| Arc::ptr_eq(r, s))
-    };
+    let others =
+        |s: &&Arc<Session>| s.has(Flag::Carbons) && !reached.iter().any(|r| Arc::ptr_eq(r, s));
     let mut others = sessions.iter().filter(others).peekable();
-    if others.peek().is_none() || !carbons::eligible(&env.stanza) {
+    if others.peek().is_none() || !carbons::eligible(&env.stanza, Direction::Received) {
         return;
     }
     let wrapped = carbons::received(&env.stanza, owner);
@@ -194,7 +196,8 @@ fn copy_received(
 /// An IQ to a full JID goes to that session and nowhere else (RFC 6121 §8.5.3).
 pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), StanzaError> {
     let is_request = matches!(stanza.head.typ, Some(Type::Get | Type::Set));
-    let unavailable = || if is_request { Err(StanzaError::new(Condition::ServiceUnavailable)) } else { Ok(()) };
+    let unavailable =
+        || if is_request { Err(StanzaError::new(Condition::ServiceUnavailable)) } else { Ok(()) };
     let (Some(to), Some(from)) = (&stanza.head.to, &stanza.head.from) else {
         return unavailable();
     };
@@ -241,7 +244,9 @@ pub async fn redeliver(
         match stanza.head.kind {
             Kind::Message => redeliver_message(router, &host, session, item, out, now).await,
             Kind::Iq if matches!(stanza.head.typ, Some(Type::Get | Type::Set)) => {
-                if let Some(reply) = stanza.error_reply(&StanzaError::new(Condition::ServiceUnavailable)) {
+                if let Some(reply) =
+                    stanza.error_reply(&StanzaError::new(Condition::ServiceUnavailable))
+                {
                     out.push(reply);
                 }
             }
@@ -288,7 +293,8 @@ mod tests {
     use super::*;
 
     fn session(jid: &str, priority: Option<i8>) -> Arc<Session> {
-        let session = Session::new(0, Jid::parse(jid).unwrap(), crate::store::AccountId(1), 1 << 16);
+        let session =
+            Session::new(0, Jid::parse(jid).unwrap(), crate::store::AccountId(1), 1 << 16);
         if let Some(priority) = priority {
             let presence = Stanza::parse(b"<presence/>").unwrap();
             session.set_presence(Some((Arc::new(presence), priority)));
@@ -310,13 +316,8 @@ mod tests {
         }
     }
 
-    const TYPES: [Option<Type>; 5] = [
-        None,
-        Some(Type::Chat),
-        Some(Type::Groupchat),
-        Some(Type::Headline),
-        Some(Type::Error),
-    ];
+    const TYPES: [Option<Type>; 5] =
+        [None, Some(Type::Chat), Some(Type::Groupchat), Some(Type::Headline), Some(Type::Error)];
 
     fn row(to: &str, sessions: &[Arc<Session>]) -> Vec<String> {
         TYPES.iter().map(|typ| who(*typ, to, sessions)).collect()
@@ -330,7 +331,10 @@ mod tests {
             session("a@h/bot", Some(-1)),
             session("a@h/mute", None),
         ];
-        assert_eq!(row("a@h", &all), ["phone desk", "phone desk", "refuse", "phone desk", "nobody"]);
+        assert_eq!(
+            row("a@h", &all),
+            ["phone desk", "phone desk", "refuse", "phone desk", "nobody"]
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::jid::BareJid;
 use crate::router::Router;
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type};
-use crate::store::Subscription;
+use crate::store::rosters::Subscription;
 use crate::time::Now;
 
 type Key = (Target, Verb, &'static str, &'static str);
@@ -64,7 +64,9 @@ async fn dispatch(cx: &Ctx<'_>, stanza: Stanza) -> Result<Reply, StanzaError> {
             return Err(StanzaError::new(Condition::ServiceUnavailable));
         };
         permit(cx, route).await?;
-        let payload = child.element().map_err(|e| StanzaError::new(Condition::BadRequest).with_text(e.to_string()))?;
+        let payload = child
+            .element()
+            .map_err(|e| StanzaError::new(Condition::BadRequest).with_text(e.to_string()))?;
         (route, payload)
     };
     (route.handler)(cx, Iq { stanza, payload }).await
@@ -100,4 +102,3 @@ async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
         }
     }
 }
-

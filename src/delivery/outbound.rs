@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Envelope, inbound, iq, presence, route, store_error};
+use crate::features::carbons::Direction;
 use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
 use crate::router::sessions::Flag;
 use crate::router::{Router, Session, Target};
@@ -42,7 +43,8 @@ pub async fn handle(
 /// RFC 6120 §8.1.2.1: a client may leave `from` out or give its own; the server writes the full JID.
 fn stamp_from(session: &Session, stanza: &mut Stanza) -> Result<(), StreamError> {
     if let Some(from) = &stanza.head.from {
-        let own = *from == session.jid || (from.is_bare() && from.as_str() == session.jid.bare_str());
+        let own =
+            *from == session.jid || (from.is_bare() && from.as_str() == session.jid.bare_str());
         if !own {
             let text = "A stanza's 'from' is the address of the session that sends it.";
             return Err(StreamError::with_text(StreamCondition::InvalidFrom, text));
@@ -72,7 +74,7 @@ async fn message(
     let target = router.resolve(&to);
     let host = router.host(session.jid.domain()).ok_or(StanzaError::new(Condition::NotAllowed))?;
     let archivable = archive::wants(&stanza);
-    let for_sender = archivable && archive::keeps(&own, &host, to.bare_str());
+    let for_sender = archivable && archive::keeps(&own, &host, &to);
     let mut env = Envelope::new(stanza, router.store.next_id(now), archivable);
     env.for_sender = for_sender;
     env.note_receipt(session);
@@ -144,12 +146,13 @@ fn copy_sent(router: &Arc<Router>, session: &Arc<Session>, env: &mut Envelope) {
     let sessions = router.sessions.of(session.jid.bare_str());
     let others = |s: &&Arc<Session>| s.has(Flag::Carbons) && !Arc::ptr_eq(s, session);
     let mut others = sessions.iter().filter(others).peekable();
-    if others.peek().is_none() || !carbons::eligible(&env.stanza) {
+    if others.peek().is_none() || !carbons::eligible(&env.stanza, Direction::Sent) {
         return;
     }
     let owner = session.jid.bare();
     let archived = env.for_sender;
-    let copied = if archived { stanza_id::add(&env.stanza, &owner, env.id) } else { env.stanza.clone() };
+    let copied =
+        if archived { stanza_id::add(&env.stanza, &owner, env.id) } else { env.stanza.clone() };
     let wrapped = carbons::sent(&copied, &owner);
     for other in others {
         let copy = Arc::new(wrapped.to(&other.jid));

@@ -44,7 +44,11 @@ pub fn to_session(session: &Arc<Session>, stanza: Stanza) {
 /// Hands a stanza to a component or internal service.
 pub fn to_service(service: &Service, stanza: Stanza) -> Result<(), StanzaError> {
     let item = Item { stanza: Arc::new(stanza), stored: None, offline: false };
-    service.mailbox.push(item).map(drop).map_err(|_| StanzaError::new(Condition::ResourceConstraint))
+    service
+        .mailbox
+        .push(item)
+        .map(drop)
+        .map_err(|_| StanzaError::new(Condition::ResourceConstraint))
 }
 
 /// Routes a stanza whose `from` has been proved already: a component's, or one of our own making.

@@ -113,11 +113,23 @@ pub struct IqRoute {
     pub handler: IqHandler,
 }
 
-pub const fn get(target: Target, who: Who, name: &'static str, ns: &'static str, handler: IqHandler) -> IqRoute {
+pub const fn get(
+    target: Target,
+    who: Who,
+    name: &'static str,
+    ns: &'static str,
+    handler: IqHandler,
+) -> IqRoute {
     IqRoute { target, verb: Verb::Get, name, ns, who, handler }
 }
 
-pub const fn set(target: Target, who: Who, name: &'static str, ns: &'static str, handler: IqHandler) -> IqRoute {
+pub const fn set(
+    target: Target,
+    who: Who,
+    name: &'static str,
+    ns: &'static str,
+    handler: IqHandler,
+) -> IqRoute {
     IqRoute { target, verb: Verb::Set, name, ns, who, handler }
 }
 

@@ -359,7 +359,7 @@ const SELF_SIGNED_LIFE: Duration = Duration::from_secs(3650 * 86_400);
 /// When to warn: authorities' tools renew 30 days ahead, so two weeks mean that they failed.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
-fn write_private(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::rate::{Bucket, Buckets, Rate, Source};
+use crate::config::value::IpNet;
 use crate::time::Now;
 
 /// Connections the kernel completes ahead of us. It caps this at net.core.somaxconn.
@@ -110,7 +111,7 @@ fn open(addr: SocketAddr, dual_stack: bool) -> io::Result<TcpListener> {
 }
 
 /// What a [`Gate`] lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Connections open at once, of all sources.
     pub connections_max: usize,
@@ -118,6 +119,8 @@ pub struct Limits {
     pub per_source_max: usize,
     /// New connections per [`Source`].
     pub new_per_source: Rate,
+    /// Networks that the two limits per source spare.
+    pub trusted: Vec<IpNet>,
 }
 
 /// Why a connection was closed at once.
@@ -153,11 +156,12 @@ struct State {
 
 impl Gate {
     pub fn new(limits: Limits) -> Gate {
+        let arrivals = Buckets::new(limits.new_per_source, SOURCES_MAX);
         let state = State {
             limits,
             open: 0,
             open_by_source: HashMap::new(),
-            arrivals: Buckets::new(limits.new_per_source, SOURCES_MAX),
+            arrivals,
             complaints: Bucket::FULL,
         };
         Gate(Arc::new(Shared { state: Mutex::new(state), refused: AtomicU64::new(0) }))
@@ -166,13 +170,13 @@ impl Gate {
     /// Other limits from now on. Connections beyond them stay until they end.
     pub fn set_limits(&self, limits: Limits) {
         let mut state = self.0.state.lock();
-        state.limits = limits;
         state.arrivals.set_rate(limits.new_per_source);
+        state.limits = limits;
     }
 
     /// Counts a new connection from `peer`, or says why it may not be.
     pub fn enter(&self, peer: SocketAddr, now: Now) -> Result<Permit, Refusal> {
-        let entered = self.0.state.lock().enter(Source::from(peer.ip()), now);
+        let entered = self.0.state.lock().enter(peer.ip(), now);
         match entered {
             Ok(source) => Ok(Permit { gate: self.clone(), source }),
             Err(refusal) => {
@@ -200,15 +204,18 @@ impl Gate {
 }
 
 impl State {
-    fn enter(&mut self, source: Source, now: Now) -> Result<Source, Refusal> {
+    fn enter(&mut self, peer: IpAddr, now: Now) -> Result<Source, Refusal> {
         if self.open >= self.limits.connections_max {
             return Err(Refusal::Full);
         }
+        let source = Source::from(peer);
         let open_here = self.open_by_source.get(&source).copied().unwrap_or(0);
-        if open_here >= self.limits.per_source_max {
-            return Err(Refusal::TooMany(source));
+        if !self.limits.trusted.iter().any(|net| net.contains(peer)) {
+            if open_here >= self.limits.per_source_max {
+                return Err(Refusal::TooMany(source));
+            }
+            self.arrivals.take(source, 1, now).map_err(|_| Refusal::TooFast(source))?;
         }
-        self.arrivals.take(source, 1, now).map_err(|_| Refusal::TooFast(source))?;
         self.open += 1;
         self.open_by_source.insert(source, open_here + 1);
         Ok(source)
@@ -286,6 +293,7 @@ mod tests {
         connections_max: 3,
         per_source_max: 2,
         new_per_source: Rate { burst: 4, period: Duration::from_secs(60) },
+        trusted: Vec::new(),
     };
 
     fn addr(text: &str) -> SocketAddr {

@@ -6,9 +6,10 @@
 pub mod buffers;
 pub mod certs;
 pub mod listen;
-
 pub mod socket;
 pub mod tls;
+
+pub use socket::{ReadOutcome, Socket};
 
 #[cfg(test)]
 mod tests;

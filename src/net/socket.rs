@@ -101,25 +101,24 @@ impl Socket {
     /// handshake is appended to `into`.
     ///
     /// # Errors
-    /// See [`AcceptError`]; the connection is gone then, the peer got a TLS alert if it could.
+    /// See [`AcceptError`]; the connection is of no use then, the peer got a TLS alert if it could.
     pub async fn accept_tls(
-        mut self,
+        &mut self,
         acceptor: &Acceptor,
         host: Option<&str>,
         already_read: &[u8],
         within: Duration,
         into: &mut Vec<u8>,
-    ) -> Result<(Socket, TlsFacts), AcceptError> {
+    ) -> Result<TlsFacts, AcceptError> {
         if self.tls.is_some() {
             return Err(AcceptError::AlreadySecure);
         }
         if !already_read.is_empty() {
             return Err(AcceptError::PipelinedPlaintext(already_read.len()));
         }
-        let facts = tokio::time::timeout(within, self.handshake(acceptor, host, into))
+        tokio::time::timeout(within, self.handshake(acceptor, host, into))
             .await
-            .unwrap_or(Err(AcceptError::Timeout(within)))?;
-        Ok((self, facts))
+            .unwrap_or(Err(AcceptError::Timeout(within)))
     }
 
     async fn handshake(

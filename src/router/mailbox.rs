@@ -60,10 +60,7 @@ pub struct Full;
 impl Mailbox {
     /// A mailbox that refuses a stanza once `bytes_max` bytes wait in it.
     pub fn new(bytes_max: usize) -> Mailbox {
-        Mailbox {
-            queue: Mutex::new(Queue { bytes_max, ..Queue::default() }),
-            wake: Notify::new(),
-        }
+        Mailbox { queue: Mutex::new(Queue { bytes_max, ..Queue::default() }), wake: Notify::new() }
     }
 
     /// Queues `item` and returns its ordinal: how many stanzas were ever pushed, this one

@@ -242,7 +242,10 @@ impl Sessions {
 
     /// Every session there is; for operators and timers, not for the way of a stanza.
     pub fn all(&self) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|s| s.lock().values().flatten().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|s| s.lock().values().flatten().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     pub fn count(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Start, reload, stop: the only place that knows all rooms.
 
 pub mod boot;
+mod doors;
 pub mod housekeeping;
 pub mod reload;
 
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, watch};
+
+use doors::Doors;
 
 use crate::net::certs::CertStore;
 use crate::router::Router;
@@ -24,8 +27,8 @@ pub struct Server {
     /// The file that a reload reads again.
     pub config_file: PathBuf,
     pub started: Now,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// The listeners; locked for the length of a reload, so that there is one at a time.
+    doors: Mutex<Doors>,
     stopping: watch::Sender<bool>,
 }
 

@@ -20,7 +20,8 @@ use crate::time::Now;
 
 /// SASL mechanisms a host offers for its accounts, from the settings' words.
 pub(super) fn mechanisms(allowed: &[Mechanism]) -> Vec<MechanismName> {
-    let scram = |hash| [MechanismName::Scram(hash, Plus::Yes), MechanismName::Scram(hash, Plus::No)];
+    let scram =
+        |hash| [MechanismName::Scram(hash, Plus::Yes), MechanismName::Scram(hash, Plus::No)];
     let mut names = Vec::new();
     for mechanism in allowed {
         match mechanism {
@@ -209,9 +210,9 @@ async fn device_of(
     let (Some(id), Some(name)) = (account.account, agent.id) else { return Ok(None) };
     let Some(host) = streams.router.host(account.jid.domain()) else { return Ok(None) };
     let row = Agent {
-        id: name.to_string(),
+        agent: name.to_string(),
         software: agent.software.as_deref().unwrap_or_default().to_owned(),
-        device: agent.device.as_deref().unwrap_or_default().to_owned(),
+        name: agent.device.as_deref().unwrap_or_default().to_owned(),
     };
     let by_password = !matches!(account.mechanism, MechanismName::HashedToken(_));
     let devices = streams.router.store.devices();

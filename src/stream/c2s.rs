@@ -45,6 +45,8 @@ pub struct Conn {
     /// The beginning of an element whose rest has not arrived.
     pub partial: Vec<u8>,
     pub peer: SocketAddr,
+    /// `xml:lang` of the stream, for stanzas without one (RFC 6120 §8.1.5).
+    pub lang: Option<Box<str>>,
 }
 
 /// Serves one accepted connection to its end. `direct_tls`: TLS comes first (XEP-0368).
@@ -193,7 +195,12 @@ async fn read(
                 let bytes = &text[at..at + len];
                 at += len;
                 match Stanza::from_frame(bytes, &conn.framer) {
-                    Ok(stanza) => take_stanza(streams, session, stanza).await?,
+                    Ok(mut stanza) => {
+                        if stanza.head.lang.is_none() && stanza.head.kind != Kind::Iq {
+                            stanza.head.lang.clone_from(&conn.lang);
+                        }
+                        take_stanza(streams, session, stanza).await?;
+                    }
                     Err(error) if error.reason == Reason::NotAStanza => {
                         let element = conn.framer.element(bytes);
                         let element = element.map_err(|_| refuse(StreamCondition::InvalidXml))?;
@@ -359,7 +366,7 @@ fn too_high(TooHigh { h, sent }: TooHigh) -> Ending {
 }
 
 /// Writes what waits in the mailbox, as long as the peer's kernel keeps up.
-fn write(streams: &Streams, conn: &mut Conn, session: &Arc<Session>) -> Result<(), Ending> {
+fn write(streams: &Arc<Streams>, conn: &mut Conn, session: &Arc<Session>) -> Result<(), Ending> {
     if conn.socket.pending_bytes() >= PENDING_BYTES_MAX {
         return Ok(());
     }
@@ -395,7 +402,10 @@ fn write(streams: &Streams, conn: &mut Conn, session: &Arc<Session>) -> Result<(
     }
     if queue_bytes > streams.router.config.load().stream_management.queue_bytes_max {
         let text = "You acknowledge nothing of what you were sent (XEP-0198).";
-        return Err(Ending::Refused(StreamError::with_text(StreamCondition::PolicyViolation, text)));
+        return Err(Ending::Refused(StreamError::with_text(
+            StreamCondition::PolicyViolation,
+            text,
+        )));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::stanza::Stanza;
 use crate::time::Now;
 use crate::xml::framer::{Frame, Framer, Limits, StreamHeader};
 use crate::xml::ns;
-use crate::xml::write::escape_attribute;
+use crate::xml::write;
 
 /// What a component may send in one element, in bytes. It is trusted, not unbounded.
 const ELEMENT_BYTES_MAX: usize = 1 << 20;
@@ -31,7 +31,8 @@ const MAILBOX_BYTES_MAX: usize = 8 << 20;
 /// Serves one connection on the component port to its end.
 pub async fn serve(streams: Arc<Streams>, socket: Socket, peer: SocketAddr) {
     let limits = Limits { element_bytes_max: ELEMENT_BYTES_MAX, ..Limits::AUTHENTICATED };
-    let mut conn = Conn { socket, framer: Framer::new(limits), partial: Vec::new(), peer };
+    let mut conn =
+        Conn { socket, framer: Framer::new(limits), partial: Vec::new(), peer, lang: None };
     let within = streams.router.config.load().limits.negotiation_timeout;
     let admitted = tokio::time::timeout(within, admit(&streams, &mut conn)).await;
     let service = match admitted {
@@ -78,7 +79,7 @@ async fn admit(streams: &Arc<Streams>, conn: &mut Conn) -> Result<Arc<Service>, 
                     at += len;
                     let id = random_id();
                     let answer = open(streams, &header, &id);
-                    conn.socket.queue(answer.1.as_bytes());
+                    conn.socket.queue(&answer.1);
                     declared = Some((answer.0.map_err(Ending::Refused)?, id));
                 }
                 (Frame::Element { len }, Some((component, id))) => {
@@ -117,14 +118,14 @@ fn open(
     streams: &Streams,
     header: &StreamHeader,
     id: &str,
-) -> (Result<Component, StreamError>, String) {
+) -> (Result<Component, StreamError>, Vec<u8>) {
     let domain = header.to.as_deref().unwrap_or_default();
-    let answer = format!(
-        "<?xml version='1.0'?><stream:stream xmlns='{}' xmlns:stream='{}' from='{}' id='{id}'>",
-        ns::COMPONENT,
-        ns::STREAMS,
-        escape_attribute(domain),
-    );
+    let mut answer = b"<?xml version='1.0'?><stream:stream".to_vec();
+    write::attribute(&mut answer, "xmlns", ns::COMPONENT);
+    write::attribute(&mut answer, "xmlns:stream", ns::STREAMS);
+    write::attribute(&mut answer, "from", domain);
+    write::attribute(&mut answer, "id", id);
+    answer.push(b'>');
     if header.default_ns != ns::COMPONENT {
         return (Err(StreamError::new(StreamCondition::InvalidNamespace)), answer);
     }

@@ -10,9 +10,9 @@ use super::c2s::{CLOSE_WITHIN, Conn, farewell, granted};
 use super::errors::{StreamCondition, StreamError};
 use super::lifecycle::{self, NotResumed};
 use super::negotiate::{
-    Account, Answer, Ask, BindRefusal, BindRequest, Bound, Established, FastPolicy, HostPolicy,
-    Hosts, How, Input, Negotiator, Output, Refused, ResourceBy, ResumeRefusal, ResumeRequest,
-    Resumed, SmEnabled, SmRequest, StreamLimits,
+    Answer, Ask, BindRefusal, BindRequest, Bound, Established, FastPolicy, HostPolicy, Hosts, How,
+    Input, Negotiator, Output, Refused, ResourceBy, ResumeRefusal, ResumeRequest, Resumed,
+    SmEnabled, SmRequest, StreamLimits,
 };
 use super::{Streams, accounts};
 use crate::auth::{Channel, MechanismName};
@@ -36,8 +36,6 @@ const RENAMED_DIGITS: usize = 8;
 pub struct Signed {
     pub conn: Conn,
     pub session: Arc<Session>,
-    /// `xml:lang` of the stream, for stanzas without one.
-    pub lang: Option<Box<str>>,
 }
 
 /// Why a negotiation led nowhere.
@@ -61,7 +59,7 @@ pub async fn run(
         element_bytes_max: limits.stanza_bytes_max_before_auth,
         ..Limits::UNAUTHENTICATED
     });
-    let conn = Conn { socket, framer, partial: Vec::new(), peer };
+    let conn = Conn { socket, framer, partial: Vec::new(), peer, lang: None };
     let hosts: Arc<dyn Hosts> = Arc::clone(streams) as Arc<dyn Hosts>;
     let mut signin = Signin {
         streams: Arc::clone(streams),
@@ -126,7 +124,8 @@ impl Signin {
             let len = frame.len();
             let input = match frame {
                 Frame::Header { header, .. } => Some(Input::Header(header)),
-                Frame::Element { len } => match self.conn.framer.element(&self.conn.partial[..len]) {
+                Frame::Element { len } => match self.conn.framer.element(&self.conn.partial[..len])
+                {
                     Ok(element) => Some(Input::Element(element)),
                     Err(_) => {
                         return Err(self.fail(StreamError::new(StreamCondition::NotWellFormed)));
@@ -186,15 +185,14 @@ impl Signin {
     /// connection: it may not be the client's own.
     async fn secure(&mut self) -> Result<Input, Failed> {
         let conn = &mut self.conn;
-        let socket = conn.socket.take();
         let already_read = std::mem::take(&mut conn.partial);
         let acceptor = &self.streams.acceptor;
-        let accepted = socket
+        let accepted = conn
+            .socket
             .accept_tls(acceptor, None, &already_read, self.within, &mut conn.partial)
             .await;
         match accepted {
-            Ok((socket, facts)) => {
-                conn.socket = socket;
+            Ok(facts) => {
                 conn.framer.reset();
                 self.secured = if facts.is_tls13 { "TLSv1.3" } else { "TLSv1.2" };
                 Ok(Input::TlsUp(Channel {
@@ -251,7 +249,7 @@ impl Signin {
             Some(id) => id,
             None => accounts::create_guest(&streams, &host, &request.account.jid).await?,
         };
-        let jid = self.settle_conflict(&host, &request).await?;
+        let jid = settle_conflict(&streams, &host, &request).await?;
         let config = router.config.load_full();
         let mut id = [0; 8];
         crate::auth::secret::fill_random(&mut id);
@@ -271,7 +269,7 @@ impl Signin {
         session.set(Flag::ReadsArchive, request.bind2);
         session.heard.store(Now::read().secs(), Ordering::Relaxed);
 
-        let metadata = if request.bind2 { self.archive_bounds(&session).await } else { None };
+        let metadata = if request.bind2 { archive_bounds(&streams, &session).await } else { None };
         if let Some(old) = router.sessions.insert(Arc::clone(&session)) {
             // Somebody else bound it since the conflict was settled.
             displace(&streams, &old).await;
@@ -286,56 +284,6 @@ impl Signin {
             None => None,
         };
         Ok(Bound { jid: (jid != request.jid).then_some(jid), sm, metadata })
-    }
-
-    /// RFC 6120 §7.7.2.2 by the host's policy, and the bound on sessions of one account.
-    async fn settle_conflict(
-        &self,
-        host: &HostConfig,
-        request: &BindRequest,
-    ) -> Result<Jid, Option<BindRefusal>> {
-        let sessions = &self.streams.router.sessions;
-        let mut jid = request.jid.clone();
-        if let Some(old) = sessions.full(&jid) {
-            let policy = match request.resource {
-                // The same device again: its older session is a leftover.
-                ResourceBy::Device => ResourceConflict::Replace,
-                ResourceBy::Client | ResourceBy::Server => host.resource_conflict,
-            };
-            match policy {
-                // A session without connection blocks nobody.
-                _ if old.has(Flag::Parked) => displace(&self.streams, &old).await,
-                ResourceConflict::Replace => displace(&self.streams, &old).await,
-                ResourceConflict::Refuse => return Err(Some(BindRefusal::Conflict)),
-                ResourceConflict::Rename => {
-                    let asked = jid.resource().unwrap_or_default().to_owned();
-                    let renamed = format!("{asked}.{}", random_digits(RENAMED_DIGITS));
-                    jid = jid.with_resource(&renamed).map_err(|_| Some(BindRefusal::Conflict))?;
-                }
-            }
-        }
-        let others = sessions.of(jid.bare_str());
-        if others.len() >= host.sessions_per_account_max {
-            // Sessions nobody attends go first, the oldest of them before the others.
-            let parked = others.iter().filter(|s| s.has(Flag::Parked));
-            match parked.min_by_key(|s| s.heard.load(Ordering::Relaxed)) {
-                Some(oldest) => displace(&self.streams, oldest).await,
-                None => return Err(Some(BindRefusal::TooManySessions)),
-            }
-        }
-        Ok(jid)
-    }
-
-    /// XEP-0386 §4: where the archive stands at this moment.
-    async fn archive_bounds(&self, session: &Session) -> Option<Element> {
-        let bounds = self.streams.router.store.archive().bounds(session.account).await;
-        match bounds {
-            Ok(bounds) => Some(features::archive::metadata(bounds)),
-            Err(error) => {
-                tracing::warn!(%error, "archive bounds not told");
-                None
-            }
-        }
     }
 
     async fn resume(&mut self, request: ResumeRequest) -> Answer {
@@ -403,7 +351,58 @@ impl Signin {
             tls = self.secured,
             "{how}"
         );
-        Some(Signed { conn: self.conn, session, lang: established.lang })
+        let conn = Conn { lang: established.lang, ..self.conn };
+        Some(Signed { conn, session })
+    }
+}
+
+/// RFC 6120 §7.7.2.2 by the host's policy, and the bound on sessions of one account.
+async fn settle_conflict(
+    streams: &Streams,
+    host: &HostConfig,
+    request: &BindRequest,
+) -> Result<Jid, Option<BindRefusal>> {
+    let sessions = &streams.router.sessions;
+    let mut jid = request.jid.clone();
+    if let Some(old) = sessions.full(&jid) {
+        let policy = match request.resource {
+            // The same device again: its older session is a leftover.
+            ResourceBy::Device => ResourceConflict::Replace,
+            ResourceBy::Client | ResourceBy::Server => host.resource_conflict,
+        };
+        match policy {
+            // A session without connection blocks nobody.
+            _ if old.has(Flag::Parked) => displace(streams, &old).await,
+            ResourceConflict::Replace => displace(streams, &old).await,
+            ResourceConflict::Refuse => return Err(Some(BindRefusal::Conflict)),
+            ResourceConflict::Rename => {
+                let asked = jid.resource().unwrap_or_default().to_owned();
+                let renamed = format!("{asked}.{}", random_digits(RENAMED_DIGITS));
+                jid = jid.with_resource(&renamed).map_err(|_| Some(BindRefusal::Conflict))?;
+            }
+        }
+    }
+    let others = sessions.of(jid.bare_str());
+    if others.len() >= host.sessions_per_account_max {
+        // Sessions nobody attends go first, the oldest of them before the others.
+        let parked = others.iter().filter(|s| s.has(Flag::Parked));
+        match parked.min_by_key(|s| s.heard.load(Ordering::Relaxed)) {
+            Some(oldest) => displace(streams, oldest).await,
+            None => return Err(Some(BindRefusal::TooManySessions)),
+        }
+    }
+    Ok(jid)
+}
+
+/// XEP-0386 §4: where the archive stands at this moment.
+async fn archive_bounds(streams: &Streams, session: &Session) -> Option<Element> {
+    let bounds = streams.router.store.archive().bounds(session.account).await;
+    match bounds {
+        Ok(bounds) => Some(features::archive::metadata(bounds)),
+        Err(error) => {
+            tracing::warn!(%error, "archive bounds not told");
+            None
+        }
     }
 }
 
@@ -497,7 +496,10 @@ fn policy(config: &Config, host: &HostConfig) -> HostPolicy {
         fast: (!host.is_guest()).then_some(fast),
         stream_management: true,
         features: features::stream_features(host),
-        limits_before: StreamLimits { bytes_max: limits.stanza_bytes_max_before_auth, idle_secs: 0 },
+        limits_before: StreamLimits {
+            bytes_max: limits.stanza_bytes_max_before_auth,
+            idle_secs: 0,
+        },
         limits_after: StreamLimits { bytes_max: limits.stanza_bytes_max, idle_secs },
         attempts_max: limits.auth_attempts_max,
     }

@@ -113,7 +113,11 @@ impl Sm {
         if newly as usize > self.unacked.len() {
             // An `h` below what was acknowledged before says nothing new and does no harm.
             let behind = first.wrapping_sub(h);
-            return if behind < u32::MAX / 2 { Ok(Vec::new()) } else { Err(TooHigh { h, sent: self.sent }) };
+            return if behind < u32::MAX / 2 {
+                Ok(Vec::new())
+            } else {
+                Err(TooHigh { h, sent: self.sent })
+            };
         }
         let taken: Vec<Item> = self.unacked.drain(..newly as usize).collect();
         self.unacked_bytes -= taken.iter().map(|i| i.stanza.wire_len()).sum::<usize>();
@@ -182,7 +186,11 @@ mod tests {
 
     fn item(id: &str) -> Item {
         let xml = format!("<message id='{id}'><body>hi</body></message>");
-        Item { stanza: Arc::new(Stanza::parse(xml.as_bytes()).unwrap()), stored: None, offline: false }
+        Item {
+            stanza: Arc::new(Stanza::parse(xml.as_bytes()).unwrap()),
+            stored: None,
+            offline: false,
+        }
     }
 
     fn acknowledge(sm: &mut Sm, h: u32) -> Result<usize, TooHigh> {

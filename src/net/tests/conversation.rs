@@ -279,7 +279,7 @@ async fn a_plain_socket_speaks_and_turns_to_tls() {
     let accepted = socket
         .accept_tls(&certs.acceptor(), Some("example.org"), b"", PATIENCE, &mut received)
         .await;
-    let (mut socket, _) = accepted.unwrap();
+    accepted.unwrap();
     read_until(&mut socket, &mut received, 6).await;
     assert_eq!(received, b"secret");
     assert!(socket.is_secure());

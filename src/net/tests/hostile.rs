@@ -17,7 +17,7 @@ async fn refusal(bytes: &'static [u8], patience: Duration) -> (AcceptError, Vec<
         let _ = tcp.read_to_end(&mut answer);
         answer
     });
-    let socket = accept_plain(&listener).await;
+    let mut socket = accept_plain(&listener).await;
     let error = socket
         .accept_tls(&certs.acceptor(), None, b"", patience, &mut Vec::new())
         .await
@@ -76,7 +76,7 @@ async fn plaintext_behind_starttls_is_refused() {
     let certs = Certs::of(&[&["example.org"]]);
     let (listener, addr) = listen().await;
     let _client = std::net::TcpStream::connect(addr).unwrap();
-    let socket = accept_plain(&listener).await;
+    let mut socket = accept_plain(&listener).await;
     let injected = b"<message/>";
     let error = socket
         .accept_tls(&certs.acceptor(), None, injected, PATIENCE, &mut Vec::new())
@@ -98,7 +98,7 @@ async fn a_client_without_our_protocol_is_refused() {
         let mut conn = ClientConnection::new(Arc::new(config), name).unwrap();
         conn.complete_io(&mut tcp).unwrap_err().to_string()
     });
-    let socket = accept_plain(&listener).await;
+    let mut socket = accept_plain(&listener).await;
     let result = socket.accept_tls(&certs.acceptor(), None, b"", PATIENCE, &mut Vec::new()).await;
     assert!(matches!(result, Err(AcceptError::Tls(_))));
     let seen = client.await.unwrap();

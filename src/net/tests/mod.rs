@@ -141,9 +141,8 @@ async fn accept_plain(listener: &TcpListener) -> Socket {
 
 async fn accept(listener: &TcpListener, acceptor: &Acceptor) -> (Socket, TlsFacts, Vec<u8>) {
     let mut early = Vec::new();
-    let socket = accept_plain(listener).await;
-    let (socket, facts) =
-        socket.accept_tls(acceptor, None, b"", PATIENCE, &mut early).await.unwrap();
+    let mut socket = accept_plain(listener).await;
+    let facts = socket.accept_tls(acceptor, None, b"", PATIENCE, &mut early).await.unwrap();
     (socket, facts, early)
 }
 

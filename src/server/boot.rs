@@ -1,0 +1,227 @@
+//! From checked settings to a server that accepts connections, and back to nothing in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+use super::doors::Doors;
+use super::{Server, housekeeping};
+use crate::auth::ServerSecret;
+use crate::config::Config;
+use crate::net::certs::{CertError, CertSource, CertStore, write_self_signed};
+use crate::net::listen::BindError;
+use crate::net::tls::Acceptor;
+use crate::router::{Control, Router};
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::stream::{Streams, lifecycle};
+use crate::telemetry::Telemetry;
+use crate::time::Now;
+
+/// How long an orderly stop may take before connections are cut.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Certificate(#[from] CertError),
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    #[error("{what}: {error}")]
+    Io { what: String, error: std::io::Error },
+}
+
+impl BootError {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> BootError {
+        let what = what.into();
+        move |error| BootError::Io { what, error }
+    }
+}
+
+/// Opens the store, brings sessions back, reads certificates, opens the doors. On return the server
+/// accepts sign-ins.
+pub async fn start(
+    config: Config,
+    config_file: PathBuf,
+    telemetry: Telemetry,
+) -> Result<Arc<Server>, BootError> {
+    let store = Store::open(&config.data_dir, StoreOptions::from(&config.storage))?;
+    let secret = Arc::new(server_secret(&config.data_dir)?);
+    let certs = Arc::new(CertStore::open(cert_sources(&config, Now::read())?)?);
+    let router = Router::new(Arc::new(config), store);
+    let streams = Arc::new(Streams::new(
+        Arc::clone(&router),
+        Acceptor::new(Arc::clone(&certs), &["xmpp-client"]),
+        secret,
+    ));
+    clear_guests(&router).await?;
+    let restored = lifecycle::restore(&router).await?;
+    if restored > 0 {
+        tracing::info!(restored, "sessions of the last run wait for their clients");
+    }
+    let doors = Doors::new(&router.config.load().limits);
+    let server = Arc::new(Server {
+        router,
+        streams,
+        certs,
+        telemetry,
+        config_file,
+        started: Now::read(),
+        doors: Mutex::new(doors),
+        stopping: watch::Sender::new(false),
+    });
+    {
+        let config = server.router.config.load_full();
+        let mut doors = server.doors.lock().await;
+        let prepared = doors.prepare(&config.listen)?;
+        doors.commit(&server, prepared);
+    }
+    housekeeping::start(&server);
+    Ok(server)
+}
+
+/// The secret behind FAST tokens and the answers for unknown names: made once, kept beside the
+/// database, readable by its owner only.
+fn server_secret(dir: &Path) -> Result<ServerSecret, BootError> {
+    let file = dir.join("secret");
+    match std::fs::read(&file) {
+        Ok(bytes) => match <[u8; ServerSecret::LEN]>::try_from(bytes.as_slice()) {
+            Ok(bytes) => Ok(ServerSecret::from_bytes(&bytes)),
+            Err(_) => {
+                let error = std::io::Error::other(format!(
+                    "{} bytes instead of {}; restore it from a backup, or remove it: \
+                     devices then sign in by password once",
+                    bytes.len(),
+                    ServerSecret::LEN
+                ));
+                Err(BootError::Io { what: file.display().to_string(), error })
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = ServerSecret::generate();
+            crate::net::certs::write_private(&file, secret.expose())
+                .map_err(BootError::io(format!("write {}", file.display())))?;
+            Ok(secret)
+        }
+        Err(error) => Err(BootError::Io { what: format!("read {}", file.display()), error }),
+    }
+}
+
+/// The certificate files of all hosts; self-signed ones are made where none are configured and
+/// none are there yet.
+pub(super) fn cert_sources(config: &Config, now: Now) -> Result<Vec<CertSource>, BootError> {
+    let mut sources = Vec::new();
+    for host in &config.hosts {
+        let files = &host.tls;
+        if files.self_signed && !files.certificate.exists() {
+            let mut names = vec![host.domain.clone()];
+            names.extend(host.services.names().map(str::to_owned));
+            sources.push(write_self_signed(&files.certificate, &names, now)?);
+        } else {
+            sources.push(CertSource { chain: files.certificate.clone(), key: files.key.clone() });
+        }
+    }
+    Ok(sources)
+}
+
+/// Guests of the last run whose sessions did not survive it.
+async fn clear_guests(router: &Arc<Router>) -> Result<(), StoreError> {
+    const PAGE: usize = 256;
+    let config = router.config.load_full();
+    for host in config.hosts.iter().filter(|h| h.is_guest()) {
+        loop {
+            let guests = router.store.accounts().list(&host.domain, "", None, PAGE).await?;
+            for guest in &guests {
+                router.store.accounts().remove(&guest.jid).await?;
+            }
+            if guests.len() < PAGE {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Serves until it is told to stop, by [`Server::stop`], SIGTERM or SIGINT. SIGHUP reloads.
+pub async fn run(server: &Arc<Server>) -> Result<(), BootError> {
+    let catch = |kind| signal(kind).map_err(BootError::io("install a signal handler"));
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let mut hang_up = catch(SignalKind::hangup())?;
+    tell_systemd(&[sd_notify::NotifyState::Ready]);
+    let mut watchdog = watchdog();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = server.stopping() => break,
+            _ = hang_up.recv() => reload(server).await,
+            () = watchdog.beat() => tell_systemd(&[sd_notify::NotifyState::Watchdog]),
+        }
+    }
+    stop(server).await;
+    Ok(())
+}
+
+async fn reload(server: &Arc<Server>) {
+    tell_systemd(&[
+        sd_notify::NotifyState::Reloading,
+        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
+    ]);
+    // What was applied, or why nothing was, is in the log; there is nobody else to tell.
+    let _ = server.reload().await;
+    tell_systemd(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Beats twice in the time that systemd allows; never without a watchdog.
+struct Watchdog(Option<tokio::time::Interval>);
+
+fn watchdog() -> Watchdog {
+    let allowed = sd_notify::watchdog_enabled();
+    Watchdog(allowed.map(|within| tokio::time::interval(within / 2)))
+}
+
+impl Watchdog {
+    async fn beat(&mut self) {
+        match &mut self.0 {
+            Some(interval) => drop(interval.tick().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}
+
+/// Closes the doors, lets sessions say goodbye and be written down, closes the store.
+async fn stop(server: &Arc<Server>) {
+    tracing::info!("stopping");
+    server.stop();
+    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    server.doors.lock().await.close();
+    let router = &server.router;
+    for session in router.sessions.all() {
+        session.mailbox.control(Control::Stop);
+    }
+    for domain in router.services.domains() {
+        if let Some(service) = router.services.get(&domain) {
+            service.mailbox.control(Control::Stop);
+        }
+    }
+    let until = Instant::now() + STOP_WITHIN;
+    if tokio::time::timeout_at(until, server.streams.idle()).await.is_err() {
+        tracing::warn!("some connections were cut");
+    }
+    if let Err(error) = router.store.shutdown().await {
+        tracing::error!(%error, "the store did not close in order");
+    }
+}

@@ -1,0 +1,81 @@
+//! New settings without a restart: everything that may fail is prepared first; then all of it comes
+//! into force, or none.
+
+use std::sync::Arc;
+
+use super::Server;
+use super::boot::{BootError, cert_sources};
+use crate::config::{self, Change, Config, ConfigError};
+use crate::net::certs::CertSet;
+use crate::router::Control;
+use crate::stream::errors::{StreamCondition, StreamError};
+use crate::time::Now;
+
+/// Why the old settings stay in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Prepare(#[from] BootError),
+}
+
+impl Server {
+    /// Reads the config file again and applies what differs. Returns what did.
+    ///
+    /// # Errors
+    /// What is wrong with the file, a certificate or a listener; nothing has changed then.
+    pub async fn reload(self: &Arc<Self>) -> Result<Vec<Change>, ReloadError> {
+        let result = self.try_reload().await;
+        match &result {
+            Ok(changes) if changes.is_empty() => tracing::info!("settings read again: no change"),
+            Ok(changes) => {
+                for change in changes {
+                    tracing::info!("settings: {change}");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the old settings stay in force"),
+        }
+        result
+    }
+
+    async fn try_reload(self: &Arc<Self>) -> Result<Vec<Change>, ReloadError> {
+        // Held to the end: one reload at a time.
+        let mut doors = self.doors.lock().await;
+        let new = Arc::new(config::load(&self.config_file)?.config);
+        let old = self.router.config.load_full();
+        let changes = config::diff(&old, &new);
+
+        let sources = cert_sources(&new, Now::read())?;
+        CertSet::read(&sources).map_err(BootError::from)?;
+        let prepared = doors.prepare(&new.listen).map_err(BootError::from)?;
+
+        self.certs.replace(sources).map_err(BootError::from)?;
+        self.router.config.store(Arc::clone(&new));
+        self.telemetry.set_levels(&new.log);
+        doors.commit(self, prepared);
+        self.dismiss(&old, &new);
+        Ok(changes)
+    }
+
+    /// Ends the streams of hosts and components that are gone, and of components whose secret
+    /// changed.
+    fn dismiss(&self, old: &Config, new: &Config) {
+        if old.hosts.iter().any(|host| new.host(&host.domain).is_none()) {
+            for session in self.router.sessions.all() {
+                if new.host(session.jid.domain()).is_none() {
+                    let error = StreamError::new(StreamCondition::HostGone);
+                    session.mailbox.control(Control::Close(error));
+                }
+            }
+        }
+        for component in &old.components {
+            if new.component(&component.domain) != Some(component)
+                && let Some(service) = self.router.services.get(&component.domain)
+            {
+                let error = StreamError::new(StreamCondition::Reset);
+                service.mailbox.control(Control::Close(error));
+            }
+        }
+    }
+}
