@@ -68,8 +68,8 @@ impl fmt::Debug for Password {
 
 /// The keys for one hash function.
 ///
-/// `stored_key` and `server_key` have [`Hash::output_len`] bytes. With them one can verify a login and
-/// pretend to be the server, but not sign in.
+/// `stored_key` and `server_key` have [`Hash::output_len`] bytes. With them one can verify a login
+/// and pretend to be the server, but not sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScramKeys {
     pub hash: Hash,

@@ -332,8 +332,11 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::fast::Fast;
+    use crate::auth::plain::Plain;
+    use crate::auth::scram::Scram;
 
-    fn tls(exporter: bool) -> Channel {
+    fn channel(exporter: bool) -> Channel {
         Channel {
             exporter: exporter.then_some([1; 32]),
             server_end_point: Some([2; 32].into()),
@@ -369,7 +372,7 @@ mod tests {
             MechanismName::Scram(Hash::Sha1, Plus::No),
             MechanismName::Scram(Hash::Sha1, Plus::Yes),
         ];
-        let offer = Offer::new(&allowed, true, Some(&tls(true)));
+        let offer = Offer::new(&allowed, true, Some(&channel(true)));
         assert_eq!(names(&offer), ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN"]);
         assert_eq!(offer.bindings, [Binding::TlsServerEndPoint, Binding::TlsExporter]);
         let tokens: Vec<_> = offer.tokens.iter().map(|m| m.name()).collect();
@@ -378,14 +381,14 @@ mod tests {
 
     #[test]
     fn bindings_are_offered_only_where_they_can_be_checked_and_used() {
-        let offer = Offer::new(&MechanismName::ALL, true, Some(&tls(false)));
+        let offer = Offer::new(&MechanismName::ALL, true, Some(&channel(false)));
         assert_eq!(offer.bindings, [Binding::TlsServerEndPoint]);
         assert!(!offer.tokens.contains(&HtMechanism::Exporter));
 
         let none = Offer::new(&MechanismName::ALL, true, Some(&Channel::default()));
         assert!(none.bindings.is_empty() && !none.has_plus());
 
-        let plain = Offer::new(&[MechanismName::Plain], false, Some(&tls(true)));
+        let plain = Offer::new(&[MechanismName::Plain], false, Some(&channel(true)));
         assert!(plain.bindings.is_empty() && plain.tokens.is_empty());
     }
 
@@ -433,5 +436,49 @@ mod tests {
 
         let facts = Facts { from: Some(&from), ..facts };
         assert_eq!(facts.account("juliet"), Err(Failure::InvalidAuthzid));
+    }
+
+    proptest::proptest! {
+        /// Whatever a client sends: no mechanism panics, and none succeeds.
+        #[test]
+        fn nonsense_proves_nothing(
+            header in "(n|y|p=tls-exporter|p=),(a=[^,]{0,8})?,",
+            bare in "(n=[a-z=,]{0,8},)?r=[!-~]{0,8}",
+            messages in proptest::collection::vec(proptest::prelude::any::<Vec<u8>>(), 0..3),
+        ) {
+            let channel = channel(true);
+            let offer = Offer::new(&MechanismName::ALL, true, Some(&channel));
+            let facts = Facts {
+                domain: "example.org",
+                from: None,
+                channel: Some(&channel),
+                offer: &offer,
+                secret: &ServerSecret::from_bytes(&[1; 32]),
+                iterations: &[],
+                now: Now(0),
+            };
+            let agent = AgentId([0; 16]);
+            let mechanisms: [Box<dyn Mechanism>; 4] = [
+                Box::new(Scram::new(Hash::Sha1, Plus::No)),
+                Box::new(Scram::new(Hash::Sha256, Plus::Yes)),
+                Box::new(Plain::default()),
+                Box::new(Fast::new(HtMechanism::None, agent)),
+            ];
+            let first = format!("{header}{bare}").into_bytes();
+            for mut mechanism in mechanisms {
+                for message in std::iter::once(&first).chain(&messages) {
+                    let mut step = mechanism.step(message, &facts);
+                    while let Step::Need(need) = step {
+                        let found = match need {
+                            Need::Credentials(_) => Found::Credentials(None),
+                            Need::Tokens { .. } => Found::Tokens(None),
+                            Need::VerifyPlain(job) => Found::Plain(job.run()),
+                        };
+                        step = mechanism.found(found, &facts);
+                    }
+                    proptest::prop_assert!(!matches!(step, Step::Done(_)));
+                }
+            }
+        }
     }
 }

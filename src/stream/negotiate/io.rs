@@ -220,9 +220,9 @@ pub struct Bound {
 }
 
 /// `<enabled/>` of XEP-0198.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SmEnabled {
-    /// For `<resume/>`; `None` where the session will not wait.
+    /// For `<resume/>`, a secret; `None` where the session will not wait.
     pub id: Option<Box<str>>,
     /// Seconds the session waits.
     pub max: Option<u32>,
@@ -238,7 +238,7 @@ pub enum BindRefusal {
 }
 
 /// `<resume/>` of XEP-0198.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ResumeRequest {
     pub account: SignedIn,
     pub agent: UserAgent,
@@ -297,6 +297,20 @@ pub enum How {
     },
     /// The client's `h`: send again what came after it.
     Resumed { h: u32 },
+}
+
+impl fmt::Debug for SmEnabled {
+    /// Without the id: whoever knows it and the account may take the session over.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SmEnabled {{ resumable: {}, max: {:?} }}", self.id.is_some(), self.max)
+    }
+}
+
+impl fmt::Debug for ResumeRequest {
+    /// Without `previd`, for the same reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResumeRequest {{ account: {}, h: {} }}", self.account.jid, self.h)
+    }
 }
 
 impl fmt::Debug for Output {

@@ -10,8 +10,9 @@ use super::ready::{decode, encode};
 use super::request::{BindWish, Request, ResumeWish};
 use super::unbound::{Unbound, sm_failed, sm_resumed};
 use super::{
-    Answer, Ask, BindRequest, Bound, Cx, Established, How, Open, Output, ResourceBy, ResumeRefusal,
-    ResumeRequest, Resumed, Sasl, SignedIn, SmEnabled, State, features, random_id, refused,
+    Answer, Ask, BindRefusal, BindRequest, Bound, Cx, Established, How, Open, Output, Refused,
+    ResourceBy, ResumeRefusal, ResumeRequest, Resumed, Sasl, SignedIn, SmEnabled, State, features,
+    random_id,
 };
 use crate::auth::mechanism::ProvedBy;
 use crate::auth::upgrade::{Upgrade, task_name};
@@ -266,6 +267,17 @@ impl Login {
         cx.establish(Established { account: self.account, jid, agent, lang: self.open.lang, how })
     }
 
+    /// Bind 2 has no word for this: the sign-in fails as a whole, and can be tried again.
+    fn not_bound(self, refusal: BindRefusal, cx: &mut Cx<'_>) -> State {
+        let text = match refusal {
+            BindRefusal::Conflict => "the resource is taken",
+            BindRefusal::TooManySessions => "the account has as many sessions as it may have",
+            BindRefusal::NotAllowed => "the account may not have sessions",
+        };
+        let (sasl, refused) = (Sasl::Two, self.refused(Failure::TemporaryAuthFailure));
+        cx.refuse_because(self.open, sasl, refused, Some(text))
+    }
+
     /// Authenticated, and no resource was asked for along with it.
     fn unbound(mut self, cx: &mut Cx<'_>) -> State {
         let limits = Output::Limits(self.open.policy.limits_after);
@@ -321,8 +333,13 @@ impl Login {
 
     fn refuse(self, failure: Failure, cx: &mut Cx<'_>) -> State {
         let sasl = if self.request.is_some() { Sasl::Two } else { Sasl::One };
-        let refused = refused(Some(self.account.jid), Some(self.account.mechanism), failure);
+        let refused = self.refused(failure);
         cx.refuse(self.open, sasl, refused)
+    }
+
+    fn refused(&self, failure: Failure) -> Refused {
+        let account = Some(self.account.jid.clone());
+        Refused { account, mechanism: Some(self.account.mechanism), failure }
     }
 }
 
@@ -352,6 +369,7 @@ impl Asking {
                 login.bind(cx)
             }
             (Step::Bind(request), Answer::Bound(bound)) => login.bound(*request, *bound, cx),
+            (Step::Bind(_), Answer::NotBound(refusal)) => login.not_bound(refusal, cx),
             _ => login.refuse(Failure::TemporaryAuthFailure, cx),
         }
     }

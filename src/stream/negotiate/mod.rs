@@ -192,8 +192,28 @@ impl Cx<'_> {
 
     /// Reports a failed attempt to the client and the shell; after too many the stream ends.
     fn refuse(&mut self, open: Open, sasl: Sasl, refused: Refused) -> State {
+        let text = match refused.failure {
+            // Clients know these and have words of their own for them.
+            Failure::NotAuthorized | Failure::Aborted => None,
+            failure => Some(failure.to_string()),
+        };
+        self.refuse_because(open, sasl, refused, text.as_deref())
+    }
+
+    fn refuse_because(
+        &mut self,
+        open: Open,
+        sasl: Sasl,
+        refused: Refused,
+        text: Option<&str>,
+    ) -> State {
         self.shared.attempts += 1;
-        self.send_element(&sasl.failure(refused.failure));
+        let mut failure = Element::new("failure", sasl.ns())
+            .with(Element::new(refused.failure.condition(), ns::SASL));
+        if let Some(text) = text {
+            failure.push(Element::new("text", sasl.ns()).with_text(text));
+        }
+        self.send_element(&failure);
         self.out.push(Output::Refused(refused));
         if self.shared.attempts < open.policy.attempts_max {
             return State::Ready(Ready { open });
@@ -228,16 +248,6 @@ impl Sasl {
         match self {
             Sasl::One => ns::SASL,
             Sasl::Two => ns::SASL2,
-        }
-    }
-
-    fn failure(self, failure: Failure) -> Element {
-        let element =
-            Element::new("failure", self.ns()).with(Element::new(failure.condition(), ns::SASL));
-        match failure {
-            // Clients know these and have words of their own for them.
-            Failure::NotAuthorized | Failure::Aborted => element,
-            _ => element.with(Element::new("text", self.ns()).with_text(&failure.to_string())),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
 
 use super::exchange::{Exchange, Profile};
 use super::request::Request;
@@ -143,11 +144,12 @@ fn start_tls(cx: &mut Cx<'_>) -> State {
     State::Handshake
 }
 
-/// Decodes SASL data. `=` is RFC 6120's word for "empty"; some put white space around.
-pub(super) fn decode(text: &str) -> Result<Vec<u8>, Failure> {
+/// Decodes SASL data, which may be a password. `=` is RFC 6120's word for "empty"; some put white
+/// space around.
+pub(super) fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     match text.trim_ascii() {
-        "=" => Ok(Vec::new()),
-        text => BASE64.decode(text).map_err(|_| Failure::IncorrectEncoding),
+        "=" => Ok(Zeroizing::default()),
+        text => BASE64.decode(text).map(Zeroizing::new).map_err(|_| Failure::IncorrectEncoding),
     }
 }
 

@@ -12,7 +12,7 @@ const TAG_BYTES_MAX: usize = 64;
 const PREVID_BYTES_MAX: usize = 4_000;
 
 /// One `<authenticate/>`, without its mechanism and initial response.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Request {
     pub agent: UserAgent,
     pub resume: Option<ResumeWish>,
@@ -24,14 +24,13 @@ pub(super) struct Request {
 }
 
 /// `<resume/>` of XEP-0198.
-#[derive(Debug)]
 pub(super) struct ResumeWish {
     pub previd: Box<str>,
     pub h: u32,
 }
 
 /// `<bind/>` of XEP-0386.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct BindWish {
     pub tag: Option<Box<str>>,
     pub carbons: bool,
@@ -40,7 +39,6 @@ pub(super) struct BindWish {
 }
 
 /// `<fast/>` of XEP-0484.
-#[derive(Debug)]
 pub(super) struct FastWish {
     pub count: Option<u32>,
     pub invalidate: bool,

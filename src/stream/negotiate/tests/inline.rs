@@ -147,15 +147,23 @@ fn a_device_keeps_its_resource() {
 
 #[test]
 fn a_sign_in_without_room_for_a_session_fails_as_a_whole() {
-    for refusal in [Answer::NotBound(BindRefusal::TooManySessions), Answer::Unavailable] {
+    for (refusal, text) in [
+        (
+            Answer::NotBound(BindRefusal::TooManySessions),
+            "the account has as many sessions as it may have",
+        ),
+        (Answer::Unavailable, "the server could not look the account up"),
+    ] {
         let mut world = World::plain();
         world.instead.push(refusal);
         let script = sign_in(
             "<bind xmlns='urn:xmpp:bind:0'/>",
-            "< <failure xmlns='urn:xmpp:sasl:2'>
-             <temporary-auth-failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
-             <text>{}</text></failure>
-             ! refused temporary-auth-failure",
+            &format!(
+                "< <failure xmlns='urn:xmpp:sasl:2'>
+                 <temporary-auth-failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
+                 <text>{text}</text></failure>
+                 ! refused temporary-auth-failure"
+            ),
         );
         play(&mut world, &script);
     }

@@ -3,6 +3,7 @@
 mod fast;
 mod headers;
 mod inline;
+mod monkey;
 mod play;
 mod resume;
 mod sasl;

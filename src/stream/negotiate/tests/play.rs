@@ -99,6 +99,18 @@ impl<'a> Play<'a> {
         self
     }
 
+    /// Says all of it, wants nothing in particular, and returns what it heard.
+    pub(super) fn say(mut self, encrypted: bool, words: &[&str]) -> Vec<String> {
+        if encrypted {
+            self.client_sends("tls");
+        }
+        self.client_sends("open");
+        for word in words {
+            self.client_sends(word);
+        }
+        self.pending.into()
+    }
+
     fn client_sends(&mut self, text: &str) {
         if text == "tls" {
             self.framer.reset();
