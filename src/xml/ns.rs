@@ -169,6 +169,7 @@ pub const MOVED: &str = "urn:xmpp:moved:1";
 /// XEP-0313.
 pub const MAM2: &str = "urn:xmpp:mam:2";
 pub const MAM2_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+pub const MAM2_GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
 /// XEP-0431.
 pub const FULLTEXT: &str = "urn:xmpp:fulltext:0";
 /// XEP-0357.
@@ -216,10 +217,14 @@ pub const EME: &str = "urn:xmpp:eme:0";
 /// XEP-0384 as deployed, and its present form.
 pub const OMEMO_LEGACY: &str = "eu.siacs.conversations.axolotl";
 pub const OMEMO2: &str = "urn:xmpp:omemo:2";
+/// XEP-0373, and XEP-0027 before it.
+pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
+pub const OPENPGP_LEGACY: &str = "jabber:x:encrypted";
 /// XEP-0422.
 pub const FASTEN: &str = "urn:xmpp:fasten:0";
 /// XEP-0424.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 /// XEP-0425.
 pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
 /// XEP-0428.
