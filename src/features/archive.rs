@@ -1,0 +1,174 @@
+//! XEP-0313: Message Archive Management (1.1.3), its preferences (XEP-0441, 0.2.0), search
+//! (XEP-0431, 0.2.0) and pages (XEP-0059, 1.0), for the archive of an account.
+//!
+//! Left out: groupchat messages in an account's archive. Rooms keep their own, so that
+//! `include-groupchat` is understood and changes nothing.
+//!
+//! The delivery pipelines ask [`wants`] and [`keeps`], and append the message themselves.
+
+mod prefs;
+mod query;
+mod rule;
+
+use std::sync::Arc;
+
+use crate::jid::BareJid;
+use crate::router::Session;
+use crate::router::sessions::Flag;
+use crate::stanza::error::{Condition, StanzaError};
+use crate::stanza::{Stanza, Type, rsm};
+use crate::store::StoreError;
+use crate::store::archive::{Archived, Bounds, Page};
+use crate::xml::element::Element;
+use crate::xml::{ns, write};
+
+use self::query::Query;
+use super::{Ctx, Feature, Handled, Iq, Reply, Target, Who, done, get, on_if, set, xep};
+use crate::config::model::HostConfig;
+
+pub use rule::{keeps, wants};
+
+pub const FEATURE: Feature = Feature {
+    xeps: &[xep(59, "1.0"), xep(313, "1.1.3"), xep(431, "0.2.0"), xep(441, "0.2.0")],
+    disco: &[
+        on_if(Target::Account, ns::MAM2, has_archives),
+        on_if(Target::Account, ns::MAM2_EXTENDED, has_archives),
+        on_if(Target::Account, ns::MAM2_GROUPCHAT_FIELD, has_archives),
+        on_if(Target::Account, ns::FULLTEXT, has_search),
+    ],
+    iq: &[
+        get(Target::Account, Who::Owner, "query", ns::MAM2, form),
+        set(Target::Account, Who::Owner, "query", ns::MAM2, query),
+        get(Target::Account, Who::Owner, "metadata", ns::MAM2, tell_metadata),
+        get(Target::Account, Who::Owner, "prefs", ns::MAM2, prefs::read),
+        set(Target::Account, Who::Owner, "prefs", ns::MAM2, prefs::write),
+    ],
+    ..Feature::NONE
+};
+
+/// Guests have no account that could own an archive.
+fn has_archives(host: &HostConfig) -> bool {
+    !host.is_guest()
+}
+
+fn has_search(host: &HostConfig) -> bool {
+    has_archives(host) && host.archive.search
+}
+
+/// The asking session; the route admits its owner's only.
+fn owner<'a>(cx: &Ctx<'a>) -> Result<&'a Arc<Session>, StanzaError> {
+    if has_archives(cx.host) { cx.session() } else { Err(Condition::ServiceUnavailable.into()) }
+}
+
+fn form<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
+    done(owner(cx).map(|_| {
+        let fields = query::fields(cx.host.archive.search);
+        Reply::Result(Element::new("query", ns::MAM2).with(fields))
+    }))
+}
+
+fn query<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let session = owner(cx)?;
+        let query = Query::read(&iq.payload, session.account, cx.host.archive.search)?;
+        let mut page = match cx.router.store.archive().page(query.rows.clone()).await {
+            // An id in the query is not in this archive.
+            Err(StoreError::NotFound) => return Err(Condition::ItemNotFound.into()),
+            page => page?,
+        };
+        // What waits for the session it has read here; see `offline`.
+        if query.is_catch_up() {
+            session.set(Flag::ReadsArchive, true);
+        }
+        let bytes_max = cx.router.config.load().limits.mailbox_bytes_max / 2;
+        trim(&mut page, query.is_backwards(), bytes_max);
+        let fin = fin(&page, query.rows.rsm.max);
+        let account = session.jid.bare();
+        let results =
+            page.items.iter().map(|item| result(item, query.id.as_deref(), &account, session));
+        if query.flip {
+            results.rev().for_each(|stanza| cx.out.push_to(session, stanza));
+        } else {
+            results.for_each(|stanza| cx.out.push_to(session, stanza));
+        }
+        Ok(Reply::Result(fin))
+    })
+}
+
+/// Cuts the page where it would not fit into the session's mailbox; the rest is another page.
+fn trim(page: &mut Page, backwards: bool, bytes_max: usize) {
+    let mut bytes = 0;
+    let mut fits = |item: &Archived| {
+        let first = bytes == 0;
+        bytes += item.stanza.len();
+        first || bytes <= bytes_max
+    };
+    let kept = if backwards {
+        page.items.iter().rev().take_while(|item| fits(item)).count()
+    } else {
+        page.items.iter().take_while(|item| fits(item)).count()
+    };
+    let cut = page.items.len() - kept;
+    if cut == 0 {
+        return;
+    }
+    page.complete = false;
+    if backwards {
+        page.items.drain(..cut);
+        page.index = page.index.map(|index| index + cut as u64);
+    } else {
+        page.items.truncate(kept);
+    }
+}
+
+/// One message of a page (§4.2).
+fn result(item: &Archived, query_id: Option<&str>, account: &BareJid, session: &Session) -> Stanza {
+    let mut payload = Vec::with_capacity(item.stanza.len() + 256);
+    payload.extend_from_slice(b"<result xmlns='urn:xmpp:mam:2'");
+    if let Some(query_id) = query_id {
+        write::attribute(&mut payload, "queryid", query_id);
+    }
+    write::attribute(&mut payload, "id", &item.id.to_string());
+    payload
+        .extend_from_slice(b"><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay'");
+    write::attribute(&mut payload, "stamp", &item.id.time().to_xmpp());
+    payload.extend_from_slice(b"/>");
+    payload.extend_from_slice(&item.stanza);
+    payload.extend_from_slice(b"</forwarded></result>");
+    let (from, to) = (Some(account.clone().into()), Some(session.jid.clone()));
+    Stanza::message(Type::Normal, from, to, []).with(&payload)
+}
+
+/// What ends a page (§4.3). Our archives do not change their order, so pages are always stable.
+fn fin(page: &Page, max: usize) -> Element {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let set = rsm::Page {
+        ends: page
+            .first()
+            .zip(page.last())
+            .map(|(first, last)| (first.to_string(), last.to_string())),
+        index: page.index.map(number),
+        count: page.count.map(number),
+    };
+    let fin = Element::new("fin", ns::MAM2);
+    // Who asked for the count alone has not seen the messages it counts.
+    let complete = page.complete && (max > 0 || page.count == Some(0));
+    if complete { fin.attr("complete", "true") } else { fin }.with(set.to_element())
+}
+
+/// §5. Bind 2 tells it to every client that binds (XEP-0386 §4.1).
+pub fn metadata(bounds: Bounds) -> Element {
+    let ends = bounds.into_iter().flat_map(|(first, last)| [("start", first), ("end", last)]);
+    Element::new("metadata", ns::MAM2).with_all(ends.map(|(name, id)| {
+        Element::new(name, ns::MAM2)
+            .attr("id", id.to_string())
+            .attr("timestamp", id.time().to_xmpp())
+    }))
+}
+
+fn tell_metadata<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let account = owner(cx)?.account;
+        Ok(Reply::Result(metadata(cx.router.store.archive().bounds(account).await?)))
+    })
+}
