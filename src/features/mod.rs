@@ -8,15 +8,26 @@
 //! Features never send. They push stanzas into the [`Outbox`] they are handed; `delivery::route`
 //! drains it.
 
+pub mod archive;
 pub mod availability;
 pub mod blocking;
+pub mod caps;
+pub mod carbons;
 pub mod contacts;
+pub mod content;
+pub mod csi;
+pub mod devices;
+pub mod disco;
 pub mod entity_time;
 pub mod last;
+pub mod offline;
 pub mod ping;
 pub mod private;
+pub mod push;
 pub mod reports;
+pub mod retract;
 pub mod roster;
+pub mod stanza_id;
 pub mod subscription;
 pub mod vcard;
 pub mod version;
@@ -37,14 +48,25 @@ use crate::xml::element::Element;
 
 /// Every feature of the server, in no particular order.
 pub const ALL: &[&Feature] = &[
+    &archive::FEATURE,
     &blocking::FEATURE,
+    &caps::FEATURE,
+    &carbons::FEATURE,
     &contacts::FEATURE,
+    &content::FEATURE,
+    &csi::FEATURE,
+    &devices::FEATURE,
+    &disco::FEATURE,
     &entity_time::FEATURE,
     &last::FEATURE,
+    &offline::FEATURE,
     &ping::FEATURE,
     &private::FEATURE,
+    &push::FEATURE,
     &reports::FEATURE,
+    &retract::FEATURE,
     &roster::FEATURE,
+    &stanza_id::FEATURE,
     &vcard::FEATURE,
     &version::FEATURE,
 ];

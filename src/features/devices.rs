@@ -1,0 +1,166 @@
+//! XEP-0494: Client Access Management (0.1.0): who has access to an account, and ending it.
+//!
+//! A client that named itself when it signed in (XEP-0388) is a device and stays in the list until
+//! it is revoked. One that did not is listed while it has a session.
+
+use std::sync::Arc;
+
+use crate::router::{Control, Session};
+use crate::stanza::error::{Condition, StanzaError};
+use crate::store::devices::Device;
+use crate::stream::errors::{StreamCondition, StreamError};
+use crate::time::Now;
+use crate::xml::element::Element;
+use crate::xml::ns;
+
+use super::{Ctx, Feature, Handled, Iq, Reply, Target, Who, get, on, set, xep};
+
+pub const FEATURE: Feature = Feature {
+    xeps: &[xep(494, "0.1.0")],
+    disco: &[on(Target::Account, ns::CLIENT_ACCESS)],
+    iq: &[
+        get(Target::Account, Who::Owner, "list", ns::CLIENT_ACCESS, list),
+        set(Target::Account, Who::Owner, "revoke", ns::CLIENT_ACCESS, revoke),
+    ],
+    ..Feature::NONE
+};
+
+/// Starts the id of a session that is no device's.
+const SESSION_PREFIX: &str = "session-";
+
+fn list<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let own = cx.session()?;
+        let devices = cx.router.store.devices().list(own.account).await?;
+        let sessions = cx.router.sessions.of(own.jid.bare_str());
+        let mut clients = Element::new("clients", ns::CLIENT_ACCESS);
+        for device in &devices {
+            let connected = sessions.iter().any(|s| is_of(s, device.id));
+            clients.push(client_of_device(device, connected, cx.now));
+        }
+        // A device may have been forgotten for newer ones while it was connected.
+        for session in sessions.iter().filter(|s| !devices.iter().any(|device| is_of(s, device.id)))
+        {
+            clients.push(client_of_session(session, cx.now));
+        }
+        Ok(Reply::Result(clients))
+    })
+}
+
+fn is_of(session: &Session, device: i64) -> bool {
+    session.facts.lock().device == Some(device)
+}
+
+fn client_of_device(device: &Device, connected: bool, now: Now) -> Element {
+    let mut agent = element("user-agent");
+    for (name, text) in [("software", &device.software), ("device", &device.name)] {
+        if !text.is_empty() {
+            agent.push(element(name).with_text(text));
+        }
+    }
+    let last_seen = if connected { now } else { device.last_seen };
+    let auth = [("password", device.password), ("fast", device.token)];
+    let auth = auth.iter().filter(|(_, used)| *used).map(|(name, _)| *name);
+    client(&device.id.to_string(), connected, device.first_seen, last_seen, auth).with(agent)
+}
+
+fn client_of_session(session: &Session, now: Now) -> Element {
+    let since = Now::from_secs(session.facts.lock().since);
+    client(&format!("{SESSION_PREFIX}{:x}", session.id), true, since, now, ["password"])
+}
+
+fn client<'n>(
+    id: &str,
+    connected: bool,
+    first: Now,
+    last: Now,
+    auth: impl IntoIterator<Item = &'n str>,
+) -> Element {
+    element("client")
+        .attr("connected", if connected { "true" } else { "false" })
+        .attr("id", id)
+        .attr("type", "session")
+        .with(element("first-seen").with_text(&first.to_xmpp()))
+        .with(element("last-seen").with_text(&last.to_xmpp()))
+        .with(element("auth").with_all(auth.into_iter().map(element)))
+        .with(element("permission").attr("status", "unrestricted"))
+}
+
+fn element(name: &str) -> Element {
+    Element::new(name, ns::CLIENT_ACCESS)
+}
+
+/// Ends the client's tokens and sessions. If it has ever used the password it may do so again:
+/// then the answer says that only a new password keeps it out (§3.2), and the device stays listed.
+fn revoke<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    Box::pin(async move {
+        let own = cx.session()?;
+        let id = iq.payload.get("id").ok_or_else(|| {
+            StanzaError::new(Condition::BadRequest).with_text("'id' names a client.")
+        })?;
+        let sessions = cx.router.sessions.of(own.jid.bare_str());
+        if let Some(id) = id.strip_prefix(SESSION_PREFIX) {
+            let named = |s: &&Arc<Session>| format!("{:x}", s.id) == id;
+            let session = sessions.iter().find(named).ok_or(Condition::ItemNotFound)?;
+            close(session);
+            return Err(password_reset_required());
+        }
+        let id: i64 = id.parse().map_err(|_| Condition::ItemNotFound)?;
+        let store = cx.router.store.devices();
+        let device = store.list(own.account).await?.into_iter().find(|device| device.id == id);
+        let device = device.ok_or(Condition::ItemNotFound)?;
+        if device.password {
+            store.drop_tokens(device.id).await?;
+        } else {
+            store.revoke(own.account, device.id).await?;
+        }
+        sessions.iter().filter(|s| is_of(s, device.id)).for_each(close);
+        if device.password { Err(password_reset_required()) } else { Ok(Reply::Empty) }
+    })
+}
+
+fn close(session: &Arc<Session>) {
+    let error = StreamError::with_text(
+        StreamCondition::NotAuthorized,
+        "The access of this client was revoked.",
+    );
+    session.mailbox.control(Control::Close(error));
+}
+
+fn password_reset_required() -> StanzaError {
+    StanzaError::new(Condition::ServiceUnavailable).with_app(element("password-reset-required"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::AccountId;
+
+    #[test]
+    fn a_device_is_listed_as_in_the_example() {
+        let at = |text: &str| Now::parse_xmpp(text).expect("a time");
+        let device = Device {
+            id: 12,
+            account: AccountId(1),
+            agent: "5468616e-6b73".to_owned(),
+            software: "Gajim".to_owned(),
+            name: "Juliet's laptop".to_owned(),
+            first_seen: at("2023-04-06T14:26:08Z"),
+            last_seen: at("2023-04-06T14:30:00Z"),
+            password: true,
+            token: false,
+        };
+        assert_eq!(
+            client_of_device(&device, true, at("2023-04-06T14:37:25Z")).to_xml(ns::CLIENT_ACCESS),
+            "<client connected='true' id='12' type='session'>\
+             <first-seen>2023-04-06T14:26:08.000Z</first-seen><last-seen>2023-04-06T14:37:25.000Z</last-seen>\
+             <auth><password/></auth><permission status='unrestricted'/>\
+             <user-agent><software>Gajim</software><device>Juliet's laptop</device></user-agent></client>"
+        );
+        let away = client_of_device(&device, false, at("2023-04-06T14:37:25Z"));
+        assert_eq!(
+            away.child_text("last-seen", ns::CLIENT_ACCESS).as_deref(),
+            Some("2023-04-06T14:30:00.000Z")
+        );
+    }
+}
