@@ -230,6 +230,7 @@ impl Default for Outline {
 
 thread_local! {
     /// Work areas of streams that are between elements. A thousand idle streams need none.
+    #[expect(clippy::vec_box, reason = "streams hold a pointer, not the whole area")]
     static SPARE: RefCell<Vec<Box<Work>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -536,9 +537,7 @@ impl Scanner {
                             self.pos += 1;
                         }
                         Some(_) => {
-                            if !self.character(buf)? {
-                                return Ok(None);
-                            }
+                            let Some(()) = self.character(buf)? else { return Ok(None) };
                         }
                     }
                 }
@@ -661,9 +660,7 @@ impl Scanner {
                         }
                         Some(b'<') => return Err(Fault::LessThanInValue),
                         Some(_) => {
-                            if !self.character(buf)? {
-                                return Ok(None);
-                            }
+                            let Some(()) = self.character(buf)? else { return Ok(None) };
                         }
                     }
                 }
@@ -714,9 +711,7 @@ impl Scanner {
                             }
                         }
                         Some(_) => {
-                            if !self.character(buf)? {
-                                return Ok(None);
-                            }
+                            let Some(()) = self.character(buf)? else { return Ok(None) };
                         }
                     }
                 }
@@ -751,15 +746,15 @@ impl Scanner {
         self.colon = 0;
     }
 
-    /// Steps over one character that is not plain. False if the buffer ends in it.
-    fn character(&mut self, buf: &[u8]) -> Result<bool, Fault> {
+    /// Steps over one character that is not plain. `None` if the buffer ends in it.
+    fn character(&mut self, buf: &[u8]) -> Result<Option<()>, Fault> {
         match chars::decode(buf.get(self.pos..).unwrap_or_default()) {
             Decoded::Char(c, len) if chars::is_char(c) => {
                 self.pos += len;
-                Ok(true)
+                Ok(Some(()))
             }
             Decoded::Char(..) => Err(Fault::ForbiddenCharacter),
-            Decoded::Partial => Ok(false),
+            Decoded::Partial => Ok(None),
             Decoded::Invalid => Err(Fault::InvalidUtf8),
         }
     }
