@@ -331,6 +331,8 @@ impl Sink for Builder {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn round_trip(xml: &str) -> String {
@@ -395,5 +397,43 @@ mod tests {
     fn errors_say_what_and_where() {
         let error = Element::parse(b"<a><b></a>", "").unwrap_err();
         assert_eq!(error.to_string(), "an end tag does not match its start tag (at byte 9)");
+    }
+
+    /// Trees of any shape, with text that XML can carry.
+    fn trees() -> impl Strategy<Value = Element> {
+        let ns = || prop_oneof![Just(""), Just("jabber:client"), Just("urn:a'&<\u{fc}")];
+        let text = || "[\\PC\t\n\r<>&'\"\u{80}-\u{ff}\u{10000}]{0,8}";
+        let attributes = proptest::collection::vec(("[a-z\u{e9}]{1,3}|xml:lang", text()), 0..4);
+        let leaf = ("[a-zA-Z_\u{e9}][a-z0-9.-]{0,6}", ns(), attributes, text()).prop_map(
+            |(name, ns, attributes, text)| {
+                let mut element = Element::new(&name, ns).with_text(&text);
+                attributes.iter().for_each(|(name, value)| element.set(name, value));
+                element
+            },
+        );
+        leaf.clone().prop_recursive(5, 40, 5, move |inner| {
+            (leaf.clone(), proptest::collection::vec((inner, text()), 0..5)).prop_map(
+                |(mut parent, children)| {
+                    for (child, text) in children {
+                        parent.push(child);
+                        parent.push_text(&text);
+                    }
+                    parent
+                },
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(tree in trees(), inherited in "|jabber:client|urn:x") {
+            let mut out = Vec::new();
+            tree.write(&mut out, &inherited);
+            prop_assert_eq!(&Element::parse(&out, &inherited).unwrap(), &tree);
+            let mut message = Element::new("message", ns::CLIENT);
+            message.push(tree.clone());
+            let stanza = crate::stanza::Stanza::parse(message.to_xml(ns::CLIENT).as_bytes()).unwrap();
+            prop_assert_eq!(stanza.children().next().unwrap().element().unwrap(), tree);
+        }
     }
 }
