@@ -38,8 +38,9 @@ struct Attribute {
     value: String,
 }
 
+/// What an element contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Node {
+pub enum Node {
     Element(Element),
     Text(String),
 }
@@ -156,6 +157,11 @@ impl Element {
             Node::Element(child) => Some(child),
             Node::Text(_) => None,
         })
+    }
+
+    /// Children and text in their order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
     }
 
     /// Children by value; text between them is dropped.
