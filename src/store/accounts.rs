@@ -1,6 +1,12 @@
 //! Accounts and their SCRAM keys.
 
-use super::{AccountId, Store, StoreError};
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::archive::retention::{self, Limits};
+use super::resume::log::SmLog;
+use super::writer::Tx;
+use super::{AccountId, Store, StoreError, devices, offline};
 use crate::jid::BareJid;
 use crate::time::Now;
 
@@ -56,11 +62,52 @@ impl Accounts<'_> {
         keys: Vec<ScramRow>,
         now: Now,
     ) -> Result<AccountId, StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .write(move |tx| {
+                let id = AccountId(tx.address(&jid)?);
+                let name = jid.local().ok_or(StoreError::NoSuchAccount)?;
+                let added = tx
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO accounts (id, host, name, created) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![id.0, jid.domain(), name, now.0])?;
+                if added == 0 {
+                    return Err(StoreError::AccountExists);
+                }
+                for key in keys {
+                    put_key(tx, id, &key)?;
+                }
+                tx.touch(jid);
+                Ok(id)
+            })
+            .await
     }
 
     pub async fn find(&self, jid: &BareJid) -> Result<Option<Account>, StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .read(move |reader| {
+                let sql = format!("{SELECT} WHERE jid = ?1 AND NOT erasing");
+                Ok(reader
+                    .conn
+                    .prepare_cached(&sql)?
+                    .query_row([jid.as_str()], account)
+                    .optional()?)
+            })
+            .await
+    }
+
+    /// The bare JID of an account; `None` once it is removed.
+    pub async fn address(&self, id: AccountId) -> Result<Option<BareJid>, StoreError> {
+        self.0
+            .read(move |reader| {
+                let sql = format!("{SELECT} WHERE accounts.id = ?1 AND NOT erasing");
+                let found =
+                    reader.conn.prepare_cached(&sql)?.query_row([id.0], account).optional()?;
+                Ok(found.map(|account| account.jid))
+            })
+            .await
     }
 
     /// A page of a host's accounts by name: those with `prefix`, after the name `after`.
@@ -71,41 +118,232 @@ impl Accounts<'_> {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<Account>, StoreError> {
-        todo!()
+        let (host, prefix) = (host.to_owned(), prefix.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        self.0
+            .read(move |reader| {
+                // Names that begin with the prefix lie between it and its greatest continuation.
+                let sql = format!(
+                    "{SELECT} WHERE host = ?1 AND name >= ?2 AND name < ?3 AND name > ?4
+                     AND NOT erasing ORDER BY name LIMIT ?5"
+                );
+                let end = format!("{prefix}{}", char::MAX);
+                let mut rows = reader.conn.prepare_cached(&sql)?;
+                let rows = rows.query_map(params![host, prefix, end, after, max], account)?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
     }
 
     pub async fn count(&self, host: &str) -> Result<u64, StoreError> {
-        todo!()
+        let host = host.to_owned();
+        self.0
+            .read(move |reader| {
+                Ok(reader
+                    .conn
+                    .prepare_cached(
+                        "SELECT count(*) FROM accounts WHERE host = ?1 AND NOT erasing",
+                    )?
+                    .query_row([host], |row| row.get(0))?)
+            })
+            .await
     }
 
     /// Erases the account and all that is its own: archive, offline messages, roster, vCard ….
     /// Messages stay in the archives of those it spoke with. Ends when all is gone; what a crash
-    /// interrupts is finished at the next start.
+    /// interrupts is finished at the next start. The name is free again after that.
     pub async fn remove(&self, jid: &BareJid) -> Result<(), StoreError> {
-        todo!()
+        let name = jid.clone();
+        let id = self
+            .0
+            .write(move |tx| {
+                let id = id_of(tx, &name)?;
+                tx.prepare_cached("UPDATE accounts SET erasing = 1 WHERE id = ?1")?
+                    .execute([id.0])?;
+                erase_small(tx, id)?;
+                tx.touch(name);
+                Ok(id)
+            })
+            .await?;
+        while self.0.write(move |tx| erase_step(tx, id)).await? {}
+        Ok(())
     }
 
-    /// `None` unlocks.
+    /// `None` unlocks. Locking ends all tokens; sessions are the caller's to close.
     pub async fn set_lock(&self, jid: &BareJid, lock: Option<Lock>) -> Result<(), StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .write(move |tx| {
+                let id = id_of(tx, &jid)?;
+                let (since, reason) = match lock {
+                    Some(lock) => (Some(lock.since.0), lock.reason),
+                    None => (None, String::new()),
+                };
+                if since.is_some() {
+                    devices::drop_tokens(tx, id)?;
+                }
+                tx.prepare_cached(
+                    "UPDATE accounts SET locked = ?2, lock_reason = ?3 WHERE id = ?1",
+                )?
+                .execute(params![id.0, since, reason])?;
+                tx.touch(jid);
+                Ok(())
+            })
+            .await
     }
 
     /// All keys of an account; empty for an unknown one.
     pub async fn keys(&self, jid: &BareJid) -> Result<Vec<ScramRow>, StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT hash, salt, iterations, stored_key, server_key
+                     FROM addresses JOIN accounts USING (id) JOIN scram_keys ON account = accounts.id
+                     WHERE jid = ?1 AND NOT erasing ORDER BY hash",
+                )?;
+                let rows = rows.query_map([jid.as_str()], |row| {
+                    Ok(ScramRow {
+                        hash: row.get(0)?,
+                        salt: row.get(1)?,
+                        iterations: row.get(2)?,
+                        stored_key: row.get(3)?,
+                        server_key: row.get(4)?,
+                    })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
     }
 
     /// Replaces all keys and ends all tokens: the password was changed.
     pub async fn set_keys(&self, jid: &BareJid, keys: Vec<ScramRow>) -> Result<(), StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .write(move |tx| {
+                let id = id_of(tx, &jid)?;
+                devices::drop_tokens(tx, id)?;
+                tx.prepare_cached("DELETE FROM scram_keys WHERE account = ?1")?.execute([id.0])?;
+                keys.iter().try_for_each(|key| put_key(tx, id, key))
+            })
+            .await
     }
 
     /// Adds keys for one more hash of the same password (XEP-0480); tokens stay.
     pub async fn add_keys(&self, jid: &BareJid, keys: ScramRow) -> Result<(), StoreError> {
-        todo!()
+        let jid = jid.clone();
+        self.0
+            .write(move |tx| {
+                let id = id_of(tx, &jid)?;
+                put_key(tx, id, &keys)
+            })
+            .await
     }
 
     pub async fn set_last_seen(&self, id: AccountId, seen: LastSeen) -> Result<(), StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                tx.prepare_cached("UPDATE accounts SET seen = ?2, seen_status = ?3 WHERE id = ?1")?
+                    .execute(params![id.0, seen.at.0, seen.status])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+const SELECT: &str = "SELECT accounts.id, jid, created, seen, seen_status, locked, lock_reason
+    FROM accounts JOIN addresses USING (id)";
+
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    let jid = BareJid::parse(row.get_ref(1)?.as_str()?)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(e)))?;
+    let seen: Option<i64> = row.get(3)?;
+    let locked: Option<i64> = row.get(5)?;
+    let (status, reason) = (row.get(4)?, row.get(6)?);
+    Ok(Account {
+        id: AccountId(row.get(0)?),
+        jid,
+        created: Now(row.get(2)?),
+        last_seen: seen.map(|at| LastSeen { at: Now(at), status }),
+        lock: locked.map(|since| Lock { since: Now(since), reason }),
+    })
+}
+
+fn id_of(tx: &Tx<'_>, jid: &BareJid) -> Result<AccountId, StoreError> {
+    tx.prepare_cached(
+        "SELECT id FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND NOT erasing",
+    )?
+    .query_row([jid.as_str()], |row| row.get(0).map(AccountId))
+    .optional()?
+    .ok_or(StoreError::NoSuchAccount)
+}
+
+/// The facts of this account have changed.
+pub(super) fn touch(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
+    let jid: Option<String> = tx
+        .prepare_cached(
+            "SELECT jid FROM addresses JOIN accounts USING (id) WHERE id = ?1 AND NOT erasing",
+        )?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    let jid = jid.ok_or(StoreError::NoSuchAccount)?;
+    tx.touch(BareJid::parse(&jid).map_err(StoreError::bug)?);
+    Ok(())
+}
+
+fn put_key(tx: &Tx<'_>, id: AccountId, key: &ScramRow) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO scram_keys (account, hash, salt, iterations, stored_key, server_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![id.0, key.hash, key.salt, key.iterations, key.stored_key, key.server_key])?;
+    Ok(())
+}
+
+/// Everything of an account that is small enough for one transaction.
+fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
+    SmLog::close_account(tx, id)?;
+    devices::drop_tokens(tx, id)?;
+    for table in [
+        "scram_keys",
+        "devices",
+        "roster_items",
+        "roster_requests",
+        "blocks",
+        "vcards",
+        "private",
+        "push",
+    ] {
+        tx.execute(&format!("DELETE FROM {table} WHERE account = ?1"), [id.0])?;
+    }
+    tx.prepare_cached("DELETE FROM reports WHERE reporter = ?1")?.execute([id.0])?;
+    // From here on the archive is complete: an account that is being erased gets no messages.
+    retention::settle(tx)
+}
+
+/// Removes a piece of an account that is being erased; false when it was the last.
+fn erase_step(tx: &mut Tx<'_>, id: AccountId) -> Result<bool, StoreError> {
+    let everything = Limits { before: Some(i64::MAX), bytes_max: None };
+    if offline::clear_step(tx, id)? || retention::step(tx, id.0, everything)?.is_some() {
+        return Ok(true);
+    }
+    // What was appended while the account was being erased.
+    retention::settle(tx)?;
+    if retention::step(tx, id.0, everything)?.is_some() {
+        return Ok(true);
+    }
+    tx.prepare_cached("DELETE FROM accounts WHERE id = ?1 AND erasing")?.execute([id.0])?;
+    Ok(false)
+}
+
+/// At start: a step of an erasure that the last process did not finish; false when none is left.
+pub(super) fn erase_interrupted(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let id = tx
+        .prepare_cached("SELECT id FROM accounts WHERE erasing LIMIT 1")?
+        .query_row([], |row| row.get(0).map(AccountId))
+        .optional()?;
+    match id {
+        Some(id) => erase_step(tx, id).map(|_| true),
+        None => Ok(false),
     }
 }

@@ -1,10 +1,17 @@
 //! XEP-0313: Message Archive Management (1.1.3), the rows behind it.
 
+pub(super) mod prefs;
+pub(super) mod query;
+pub(super) mod retention;
+pub(super) mod tail;
+
 use bytes::Bytes;
+use rusqlite::params;
 
 use super::{AccountId, MessageFlags, MessageId, Store, StoreError};
 use crate::jid::{BareJid, Jid};
 use crate::time::Now;
+use retention::Limits;
 
 /// Most messages a page holds, whatever was asked for.
 pub const PAGE_MAX: usize = 256;
@@ -140,50 +147,116 @@ impl Archive<'_> {
     /// One page. [`StoreError::NotFound`] when an id named in the query is not in this archive.
     /// Sees every message appended before the call.
     pub async fn page(&self, query: ArchiveQuery) -> Result<Page, StoreError> {
-        todo!()
+        self.0.settled().await?;
+        self.0.read(move |reader| query::page(reader, query)).await
     }
 
+    /// The first and the last message. Sees every message appended before the call.
     pub async fn bounds(&self, owner: AccountId) -> Result<Bounds, StoreError> {
-        todo!()
+        self.0.settled().await?;
+        self.0.read(move |reader| query::bounds(&reader.conn, owner)).await
     }
 
-    /// Stored messages by id, whoever owns them; ids that are gone are left out.
+    /// Stored messages by id, whoever owns them, in the order asked for; ids that are gone are
+    /// left out.
     pub async fn fetch(&self, ids: Vec<MessageId>) -> Result<Vec<Archived>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let mut found = Vec::with_capacity(ids.len());
+                for id in ids {
+                    found.extend(query::fetch(reader, id.0)?);
+                }
+                Ok(found)
+            })
+            .await
     }
 
     /// The newest message between `owner` and `peer` that `wanted` picks, among the newest `depth`.
     pub async fn find(
         &self,
         owner: AccountId,
-        peer: BareJid,
+        peer: &BareJid,
         depth: usize,
-        wanted: impl FnMut(&[u8]) -> bool + Send + 'static,
+        mut wanted: impl FnMut(&[u8]) -> bool + Send + 'static,
     ) -> Result<Option<MessageId>, StoreError> {
-        todo!()
+        self.0.settled().await?;
+        let peer = peer.clone();
+        self.0
+            .read(move |reader| {
+                for id in query::newest_with(&reader.conn, owner, peer.as_str(), depth)? {
+                    if query::fetch(reader, id)?.is_some_and(|item| wanted(&item.stanza)) {
+                        return Ok(Some(MessageId(id)));
+                    }
+                }
+                Ok(None)
+            })
+            .await
     }
 
     /// Puts a tombstone in the place of a message, in all archives that hold it (XEP-0424).
+    /// [`StoreError::NotFound`] when it is gone.
     pub async fn retract(&self, id: MessageId, tombstone: Bytes) -> Result<(), StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                let (codec, body) = tx.state.packer.pack(&tombstone);
+                let body = body.to_vec();
+                let flags = tx
+                    .prepare_cached(
+                        "UPDATE messages SET codec = ?2, body = ?3, flags = (flags | ?4) & ~?5
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        id.0,
+                        codec,
+                        body,
+                        MessageFlags::TOMBSTONE.0,
+                        MessageFlags::TEXT.0
+                    ])?;
+                if flags == 0 {
+                    return Err(StoreError::NotFound);
+                }
+                tx.prepare_cached("DELETE FROM messages_text WHERE rowid = ?1")?.execute([id.0])?;
+                Ok(())
+            })
+            .await
     }
 
     /// Forgets entries older than `before` in all archives of accounts and rooms of `host`, and
-    /// the oldest ones of every archive that exceeds `bytes_max`. In steps; returns when done.
+    /// the oldest ones of every archive whose bodies take more than `bytes_max` as stored. In
+    /// steps; returns when done.
     pub async fn expire(
         &self,
         host: &str,
         before: Option<MessageId>,
         bytes_max: Option<u64>,
     ) -> Result<Expired, StoreError> {
-        todo!()
+        let limits = Limits { before: before.map(|id| id.0), bytes_max };
+        let mut total = Expired::default();
+        self.0.write(retention::settle).await?;
+        let mut after = 0;
+        while let Some((owner, jid)) =
+            self.0.read(move |reader| retention::owners(&reader.conn, after)).await?
+        {
+            after = owner;
+            if jid.rsplit('@').next() != Some(host) {
+                continue;
+            }
+            while let Some(step) =
+                self.0.write(move |tx| retention::step(tx, owner, limits)).await?
+            {
+                total.entries += step.entries;
+                total.bodies += step.bodies;
+            }
+        }
+        Ok(total)
     }
 
+    /// `None`: the account has said nothing, the host's default applies.
     pub async fn prefs(&self, owner: AccountId) -> Result<Option<ArchivePrefs>, StoreError> {
-        todo!()
+        self.0.read(move |reader| prefs::read(&reader.conn, owner)).await
     }
 
     pub async fn set_prefs(&self, owner: AccountId, prefs: ArchivePrefs) -> Result<(), StoreError> {
-        todo!()
+        self.0.write(move |tx| prefs::write(tx, owner, &prefs)).await
     }
 }

@@ -1,5 +1,7 @@
 //! Who did what to the server, and from where. Append only.
 
+use rusqlite::params;
+
 use super::{Store, StoreError};
 use crate::time::Now;
 
@@ -42,12 +44,51 @@ impl Store {
 }
 
 impl Audit<'_> {
+    /// The act's id.
     pub async fn append(&self, act: Act) -> Result<i64, StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                tx.prepare_cached(
+                    "INSERT INTO audit (at, who, origin, what, target, detail)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![act.at.0, act.who, act.from, act.what, act.target, act.detail])?;
+                Ok(tx.last_insert_rowid())
+            })
+            .await
     }
 
     /// Newest first, with their ids.
     pub async fn list(&self, query: AuditQuery) -> Result<Vec<(i64, Act)>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT id, at, who, origin, what, target, detail FROM audit
+                     WHERE id < ?1 AND at >= ?2 AND (?3 = '' OR who = ?3)
+                     AND substr(what, 1, length(?4)) = ?4 AND (?5 = '' OR target = ?5)
+                     ORDER BY id DESC LIMIT ?6",
+                )?;
+                let args = params![
+                    query.before.unwrap_or(i64::MAX),
+                    query.since.map_or(i64::MIN, |since| since.0),
+                    query.who,
+                    query.what,
+                    query.target,
+                    query.max
+                ];
+                let acts = rows.query_map(args, |row| {
+                    let act = Act {
+                        at: Now(row.get(1)?),
+                        who: row.get(2)?,
+                        from: row.get(3)?,
+                        what: row.get(4)?,
+                        target: row.get(5)?,
+                        detail: row.get(6)?,
+                    };
+                    Ok((row.get(0)?, act))
+                })?;
+                Ok(acts.collect::<Result<_, _>>()?)
+            })
+            .await
     }
 }

@@ -1,56 +1,60 @@
 //! Clients that have access to an account (XEP-0494) and their FAST tokens (XEP-0484).
 
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::writer::Tx;
 use super::{AccountId, Store, StoreError};
 use crate::time::Now;
 
 /// A client that has signed in to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Unique on this server; what XEP-0494 shows as the client's id.
+    /// Unique on this server and never used again; what XEP-0494 shows as the client's id.
     pub id: i64,
     pub account: AccountId,
-    /// The `id` of the client's `<user-agent/>` (XEP-0388), a UUID it chose.
-    pub agent: String,
-    pub software: String,
+    /// A hash of the `id` of the client's `<user-agent/>`, see `auth::AgentId`.
+    pub agent: [u8; 16],
+    pub software: Option<String>,
     /// The `<device/>` of the user agent.
-    pub name: String,
+    pub name: Option<String>,
     pub first_seen: Now,
     pub last_seen: Now,
     /// Has signed in with the password: revoking it takes a new password.
     pub password: bool,
-    /// Holds a FAST token.
+    /// Holds a FAST token, though perhaps an expired one.
     pub token: bool,
 }
 
 /// What a client told of itself when it signed in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
-    pub agent: String,
-    pub software: String,
-    pub name: String,
+    pub id: [u8; 16],
+    pub software: Option<String>,
+    pub name: Option<String>,
 }
 
-/// The two slots of XEP-0484 §6.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Slot {
-    Current = 0,
-    /// Handed out, not used yet.
-    New = 1,
-}
-
-/// A FAST token. The secret itself is kept, since HT proofs are HMACs under it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    pub slot: Slot,
+/// What is kept of a FAST token, see `auth::Token`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    pub nonce: [u8; 16],
     /// The one mechanism it is good for: `HT-SHA-256-EXPR`.
     pub mechanism: String,
-    pub secret: Vec<u8>,
-    pub created: Now,
+    pub issued: Now,
     pub expires: Now,
     /// The highest `count` seen (replay protection).
-    pub count: Option<u64>,
+    pub count: u32,
 }
+
+/// The two slots of XEP-0484 §5.1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenRows {
+    /// Handed out, not used yet.
+    pub new: Option<TokenRow>,
+    pub current: Option<TokenRow>,
+}
+
+const NEW: u8 = 1;
+const CURRENT: u8 = 0;
 
 /// See [`Store::devices`].
 pub struct Devices<'a>(pub(super) &'a Store);
@@ -62,7 +66,7 @@ impl Store {
 }
 
 impl Devices<'_> {
-    /// Notes a sign-in. Past `max` devices the one unseen for longest is forgotten.
+    /// Notes a sign-in. Past `max` devices the one unseen for longest is forgotten, its tokens too.
     pub async fn seen(
         &self,
         account: AccountId,
@@ -71,51 +75,200 @@ impl Devices<'_> {
         now: Now,
         max: usize,
     ) -> Result<Device, StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                tx.prepare_cached(
+                    "INSERT INTO devices
+                     (account, agent, software, name, first_seen, last_seen, password)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
+                     ON CONFLICT (account, agent) DO UPDATE SET last_seen = excluded.last_seen,
+                     software = coalesce(excluded.software, software),
+                     name = coalesce(excluded.name, name), password = password OR excluded.password",
+                )?
+                .execute(params![
+                    account.0,
+                    agent.id,
+                    agent.software,
+                    agent.name,
+                    now.0,
+                    password
+                ])?;
+                let unseen: Vec<i64> = tx
+                    .prepare_cached(
+                        "SELECT id FROM devices WHERE account = ?1
+                         ORDER BY last_seen DESC, id DESC LIMIT -1 OFFSET ?2",
+                    )?
+                    .query_map(params![account.0, max], |row| row.get(0))?
+                    .collect::<Result<_, _>>()?;
+                for device in unseen {
+                    forget(tx, device)?;
+                }
+                find(tx, account, &agent.id)?.ok_or(StoreError::NotFound)
+            })
+            .await
     }
 
+    /// Those seen last come first.
     pub async fn list(&self, account: AccountId) -> Result<Vec<Device>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let sql = format!("{SELECT} WHERE account = ?1 ORDER BY last_seen DESC, id DESC");
+                let mut rows = reader.conn.prepare_cached(&sql)?;
+                Ok(rows.query_map([account.0], device)?.collect::<Result<_, _>>()?)
+            })
+            .await
     }
 
     /// The device of an account by the id of its user agent, with its tokens.
     pub async fn find(
         &self,
         account: AccountId,
-        agent: &str,
-    ) -> Result<Option<(Device, Vec<Token>)>, StoreError> {
-        todo!()
+        agent: [u8; 16],
+    ) -> Result<Option<(Device, TokenRows)>, StoreError> {
+        self.0
+            .read(move |reader| {
+                let Some(device) = find(&reader.conn, account, &agent)? else { return Ok(None) };
+                let tokens = tokens(&reader.conn, device.id)?;
+                Ok(Some((device, tokens)))
+            })
+            .await
     }
 
-    /// Forgets the device and ends its tokens. False if there is none.
+    /// Forgets the device and ends its tokens. False if the account has no such device.
     pub async fn revoke(&self, account: AccountId, device: i64) -> Result<bool, StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                let owned = tx
+                    .prepare_cached("SELECT 1 FROM devices WHERE id = ?1 AND account = ?2")?
+                    .exists([device, account.0])?;
+                if owned {
+                    forget(tx, device)?;
+                }
+                Ok(owned)
+            })
+            .await
     }
 
-    /// Puts a token into its slot; what lay there is gone.
-    pub async fn put_token(&self, device: i64, token: Token) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// A token was used, with `count`: it moves to [`Slot::Current`]. False if it was not there
-    /// any more, or `count` is not above the last: then the sign-in must fail.
-    pub async fn use_token(
+    /// Reads, changes and writes a device's tokens as one act, on the writer's thread: two sign-ins
+    /// with one token cannot both find it unused. [`StoreError::NotFound`] if the device is gone.
+    pub async fn edit_tokens<T: Send + 'static>(
         &self,
         device: i64,
-        slot: Slot,
-        secret: &[u8],
-        count: Option<u64>,
-        now: Now,
-    ) -> Result<bool, StoreError> {
-        todo!()
+        edit: impl FnOnce(&mut TokenRows) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0
+            .write(move |tx| {
+                if !tx.prepare_cached("SELECT 1 FROM devices WHERE id = ?1")?.exists([device])? {
+                    return Err(StoreError::NotFound);
+                }
+                let before = tokens(tx, device)?;
+                let mut after = before.clone();
+                let value = edit(&mut after);
+                put(tx, device, NEW, &before.new, &after.new)?;
+                put(tx, device, CURRENT, &before.current, &after.current)?;
+                Ok(value)
+            })
+            .await
     }
 
-    pub async fn drop_tokens(&self, device: i64) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Ends every token of the account: password change, kick, lock.
+    /// Ends every token of the account: it was kicked. (A new password and a lock do it, too.)
     pub async fn drop_all_tokens(&self, account: AccountId) -> Result<(), StoreError> {
-        todo!()
+        self.0.write(move |tx| drop_tokens(tx, account)).await
     }
+}
+
+const SELECT: &str = "SELECT id, account, agent, software, name, first_seen, last_seen, password,
+    EXISTS (SELECT 1 FROM tokens WHERE device = devices.id) FROM devices";
+
+fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
+    Ok(Device {
+        id: row.get(0)?,
+        account: AccountId(row.get(1)?),
+        agent: row.get(2)?,
+        software: row.get(3)?,
+        name: row.get(4)?,
+        first_seen: Now(row.get(5)?),
+        last_seen: Now(row.get(6)?),
+        password: row.get(7)?,
+        token: row.get(8)?,
+    })
+}
+
+fn find(
+    conn: &Connection,
+    account: AccountId,
+    agent: &[u8; 16],
+) -> Result<Option<Device>, StoreError> {
+    let sql = format!("{SELECT} WHERE account = ?1 AND agent = ?2");
+    Ok(conn.prepare_cached(&sql)?.query_row(params![account.0, agent], device).optional()?)
+}
+
+fn tokens(conn: &Connection, device: i64) -> Result<TokenRows, StoreError> {
+    let mut rows = conn.prepare_cached(
+        "SELECT slot, nonce, mechanism, issued, expires, count FROM tokens WHERE device = ?1",
+    )?;
+    let mut rows = rows.query([device])?;
+    let mut tokens = TokenRows::default();
+    while let Some(row) = rows.next()? {
+        let token = TokenRow {
+            nonce: row.get(1)?,
+            mechanism: row.get(2)?,
+            issued: Now(row.get(3)?),
+            expires: Now(row.get(4)?),
+            count: row.get(5)?,
+        };
+        match row.get(0)? {
+            NEW => tokens.new = Some(token),
+            _ => tokens.current = Some(token),
+        }
+    }
+    Ok(tokens)
+}
+
+fn put(
+    tx: &Tx<'_>,
+    device: i64,
+    slot: u8,
+    before: &Option<TokenRow>,
+    after: &Option<TokenRow>,
+) -> Result<(), StoreError> {
+    if before == after {
+        return Ok(());
+    }
+    match after {
+        None => {
+            tx.prepare_cached("DELETE FROM tokens WHERE device = ?1 AND slot = ?2")?
+                .execute(params![device, slot])?;
+        }
+        Some(token) => {
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO tokens (device, slot, nonce, mechanism, issued, expires, count)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                device,
+                slot,
+                token.nonce,
+                token.mechanism,
+                token.issued.0,
+                token.expires.0,
+                token.count
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn forget(tx: &Tx<'_>, device: i64) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM tokens WHERE device = ?1")?.execute([device])?;
+    tx.prepare_cached("DELETE FROM devices WHERE id = ?1")?.execute([device])?;
+    Ok(())
+}
+
+pub(super) fn drop_tokens(tx: &Tx<'_>, account: AccountId) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "DELETE FROM tokens WHERE device IN (SELECT id FROM devices WHERE account = ?1)",
+    )?
+    .execute([account.0])?;
+    Ok(())
 }

@@ -1,11 +1,24 @@
 //! What the delivery pipelines ask of an account with every stanza, cached.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::archive::ArchivePrefs;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::archive::{ArchivePrefs, prefs};
+use super::cache::Cache;
 use super::rosters::Subscription;
 use super::{AccountId, Store, StoreError};
 use crate::jid::{BareJid, Jid};
+
+/// Accounts' facts are kept until they weigh this much together, about 16 MiB.
+const WEIGHT_MAX: usize = 16 << 20;
+/// What an account without contacts weighs, one that does not exist included.
+const WEIGHT_BASE: usize = 256;
+/// What each contact and blocked address adds.
+const WEIGHT_EACH: usize = 96;
+const SHARDS: usize = 16;
 
 /// An account as the pipelines see it. Shared, immutable, replaced after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +52,22 @@ impl Facts {
     /// Is this address blocked, by itself, its bare JID, its domain, or its domain and resource
     /// (XEP-0191 §5)?
     pub fn blocks(&self, other: &Jid) -> bool {
-        todo!()
+        if self.blocked.is_empty() {
+            return false;
+        }
+        let listed =
+            |text: &str| self.blocked.binary_search_by(|jid| jid.as_str().cmp(text)).is_ok();
+        listed(other.as_str())
+            || listed(other.bare_str())
+            || listed(other.domain())
+            || other
+                .resource()
+                .is_some_and(|resource| listed(&format!("{}/{resource}", other.domain())))
+    }
+
+    fn weight(&self) -> usize {
+        let prefs = self.prefs.as_ref().map_or(0, |prefs| prefs.always.len() + prefs.never.len());
+        WEIGHT_BASE + WEIGHT_EACH * (self.roster.len() + self.blocked.len() + prefs)
     }
 }
 
@@ -55,11 +83,118 @@ pub enum Lookup {
 impl Store {
     /// For the hot path: never waits. `bare` is the text of a bare JID of one of our hosts.
     pub fn facts_cached(&self, bare: &str) -> Lookup {
-        todo!()
+        match self.facts.get(bare) {
+            Some(Some(facts)) => Lookup::Known(facts),
+            Some(None) => Lookup::NoAccount,
+            None => Lookup::Unknown,
+        }
     }
 
-    /// The facts of an account; `None` if there is no such account.
+    /// The facts of an account; `None` if there is no such account. Waits only when the cache does
+    /// not know.
     pub async fn facts(&self, jid: &BareJid) -> Result<Option<Arc<Facts>>, StoreError> {
-        todo!()
+        if let Some(facts) = self.facts.get(jid.as_str()) {
+            return Ok(facts);
+        }
+        let seen = self.facts.generation(jid.as_str());
+        let asked = jid.clone();
+        let facts = self.read(move |reader| load(&reader.conn, &asked)).await?.map(Arc::new);
+        self.facts.put(jid.clone(), facts.clone(), seen);
+        Ok(facts)
     }
+}
+
+/// Facts by bare JID; `None` for addresses that are no accounts.
+#[derive(Default)]
+pub(super) struct FactsCache {
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+struct Shard {
+    facts: Cache<Option<Arc<Facts>>>,
+    /// Rises with each change, so that facts read before a change are not kept after it.
+    generation: u64,
+}
+
+impl Default for Shard {
+    fn default() -> Shard {
+        Shard { facts: Cache::new(WEIGHT_MAX / SHARDS), generation: 0 }
+    }
+}
+
+impl FactsCache {
+    fn shard(&self, bare: &str) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(bare) as usize % SHARDS]
+    }
+
+    fn get(&self, bare: &str) -> Option<Option<Arc<Facts>>> {
+        self.shard(bare).lock().facts.get(bare)
+    }
+
+    fn generation(&self, bare: &str) -> u64 {
+        self.shard(bare).lock().generation
+    }
+
+    fn put(&self, jid: BareJid, facts: Option<Arc<Facts>>, seen: u64) {
+        let mut shard = self.shard(jid.as_str()).lock();
+        if shard.generation == seen {
+            let weight = facts.as_ref().map_or(WEIGHT_BASE, |facts| facts.weight());
+            shard.facts.put(jid, facts, weight);
+        }
+    }
+
+    /// The account has changed.
+    pub(super) fn forget(&self, jid: &BareJid) {
+        let mut shard = self.shard(jid.as_str()).lock();
+        shard.generation += 1;
+        shard.facts.remove(jid.as_str());
+    }
+}
+
+fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
+    let account = conn
+        .prepare_cached(
+            "SELECT accounts.id, locked IS NOT NULL, prefs FROM addresses JOIN accounts USING (id)
+             WHERE jid = ?1 AND NOT erasing",
+        )?
+        .query_row([jid.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    let Some((id, locked, prefs)) = account else { return Ok(None) };
+    let mut rows = conn.prepare_cached(
+        "SELECT jid, subscription, ask, approved FROM roster_items
+         WHERE account = ?1 AND subscription IS NOT NULL ORDER BY jid",
+    )?;
+    let mut rows = rows.query([id])?;
+    let mut roster = Vec::new();
+    while let Some(row) = rows.next()? {
+        // What an older normalisation let pass has no stanzas to meet.
+        let Ok(jid) = BareJid::parse(row.get_ref(0)?.as_str().unwrap_or_default()) else {
+            continue;
+        };
+        roster.push(Contact {
+            jid,
+            subscription: Subscription::from_number(row.get(1)?),
+            ask: row.get(2)?,
+            approved: row.get(3)?,
+        });
+    }
+    let mut rows = conn.prepare_cached("SELECT jid FROM blocks WHERE account = ?1 ORDER BY jid")?;
+    let mut rows = rows.query([id])?;
+    let mut blocked = Vec::new();
+    while let Some(row) = rows.next()? {
+        blocked.extend(Jid::parse(row.get_ref(0)?.as_str().unwrap_or_default()));
+    }
+    roster.sort_unstable_by(|a, b| a.jid.cmp(&b.jid));
+    blocked.sort_unstable();
+    Ok(Some(Facts {
+        id: AccountId(id),
+        jid: jid.clone(),
+        locked,
+        prefs: prefs.as_deref().and_then(prefs::parse),
+        roster: roster.into_boxed_slice(),
+        blocked: blocked.into_boxed_slice(),
+    }))
 }

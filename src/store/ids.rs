@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -120,13 +119,10 @@ impl Last {
     }
 }
 
-/// The id from which messages older than `age` lie below.
-pub(super) fn older_than(now: Now, age: Duration) -> MessageId {
-    MessageId::floor(now.minus(age))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOON: Now = Now(1_795_608_000_000_000);

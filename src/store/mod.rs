@@ -17,10 +17,15 @@
 //!
 //! Names of tables and all SQL stay inside this folder.
 
-#![allow(unused_variables, dead_code, clippy::todo, clippy::unused_async)] // until the bodies land, today
-
+mod cache;
+mod codec;
+mod db;
 mod error;
 mod ids;
+mod migrate;
+mod queue;
+mod readers;
+mod writer;
 
 pub mod accounts;
 pub mod archive;
@@ -39,10 +44,14 @@ pub mod vcards;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use rusqlite::Connection;
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 pub use error::{Busy, StoreError};
 pub use facts::{Contact, Facts, Lookup};
@@ -51,6 +60,14 @@ pub use resume::{CopyForm, SmDelivery, SmOpen, SmParked, SmReceived, SmRestored}
 
 use crate::jid::BareJid;
 use crate::time::Now;
+use db::DataDir;
+use facts::FactsCache;
+use hot::Hot;
+use ids::Ids;
+use offline::Usage;
+use queue::Queue;
+use readers::{Reader, Readers};
+use writer::{Job, Run, Tx, Worked, Writer};
 
 /// Runs on the writer's thread right after the commit that settled the matter: keep it short,
 /// push to a mailbox, do not block.
@@ -96,6 +113,8 @@ impl MessageFlags {
     pub const TOMBSTONE: MessageFlags = MessageFlags(1 << 3);
     /// Of type `groupchat`: XEP-0313's `include-groupchat` decides on it.
     pub const GROUPCHAT: MessageFlags = MessageFlags(1 << 4);
+    /// Full-text search knows it. Set by the store.
+    pub const TEXT: MessageFlags = MessageFlags(1 << 5);
 
     pub fn has(self, other: MessageFlags) -> bool {
         self.0 & other.0 == other.0
@@ -163,37 +182,160 @@ impl MessageRow {
 }
 
 /// One data directory, open. Shared by `Arc`; all methods take `&self`.
-pub struct Store {}
+///
+/// Dropping it without [`Store::shutdown`] blocks until the writer has drained.
+pub struct Store {
+    ids: Ids,
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    facts: Arc<FactsCache>,
+    usage: Arc<Usage>,
+    hot: Hot,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Store {
     /// Opens or creates the data directory `dir` (mode 0700) and brings its database up to date.
     /// Blocks; call it before the runtime has work to do.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>, StoreError> {
-        todo!()
+        let dir = Arc::new(DataDir::claim(dir)?);
+        let mut conn = dir.writer()?;
+        migrate::migrate(&mut conn)?;
+        let ids = Ids::after(last_id(&conn)?);
+        let queue = Arc::new(Queue::new(&options));
+        let facts = Arc::new(FactsCache::default());
+        let usage = Arc::new(Usage::default());
+        let mut writer =
+            Writer::new(conn, Arc::clone(&queue), Arc::clone(&facts), Arc::clone(&usage))?;
+        while writer.prepare(accounts::erase_interrupted)? {}
+        let hot = Hot::new(dir.path());
+        let readers = Readers::new(Arc::clone(&dir), options.readers_max);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || {
+                // Held until the last commit: the lock on the directory.
+                let _dir = dir;
+                writer.run();
+            })
+            .map_err(|e| StoreError::io("start the writer", e))?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Arc::new(Store { ids, queue, readers, facts, usage, hot, writer }))
     }
 
     /// A new id, higher than every id before it.
     pub fn next_id(&self, now: Now) -> MessageId {
-        todo!()
+        self.ids.next(now)
     }
 
     /// Queues a message for storage and returns at once.
     pub fn append(&self, row: MessageRow) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Append(Box::new(row)))
     }
 
     /// Ends when the writer's queue has room again.
     pub async fn room(&self) {
-        todo!()
+        self.queue.room().await;
     }
 
     /// Ends when everything queued before has been settled, for better or worse.
     pub async fn settled(&self) -> Result<(), StoreError> {
-        todo!()
+        let (done, wait) = oneshot::channel();
+        self.queue_waiting(Job::Settle(Box::new(move |outcome| drop(done.send(outcome))))).await?;
+        wait.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Drains the queue, checkpoints, closes. Later calls fail with [`StoreError::Closed`].
+    /// Drains the queue, copies the log into the database, closes. Later calls fail with
+    /// [`StoreError::Closed`].
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        todo!()
+        let thread = self.close();
+        tokio::task::spawn_blocking(move || thread.is_none_or(|thread| thread.join().is_ok()))
+            .await
+            .ok()
+            .filter(|ended| *ended)
+            .map(|_| ())
+            .ok_or_else(|| StoreError::bug("the writer panicked"))
+    }
+
+    fn close(&self) -> Option<JoinHandle<()>> {
+        self.readers.close();
+        self.readers.wait_closed();
+        self.hot.close();
+        self.queue.close();
+        self.writer.lock().take()
+    }
+
+    /// Hot jobs: an error other than a full queue is told by the job's own waiter.
+    fn queue_job(&self, job: Job) -> Result<(), Busy> {
+        match self.queue.push(job) {
+            Ok(()) => Ok(()),
+            Err((_, StoreError::Busy)) => Err(Busy),
+            Err((job, closed)) => {
+                job.refuse(closed);
+                Ok(())
+            }
+        }
+    }
+
+    async fn queue_waiting(&self, mut job: Job) -> Result<(), StoreError> {
+        loop {
+            match self.queue.push(job) {
+                Ok(()) => return Ok(()),
+                Err((back, StoreError::Busy)) => job = back,
+                Err((_, error)) => return Err(error),
+            }
+            self.queue.room().await;
+        }
+    }
+
+    /// Changes the database and waits until that is on disk. The change happens even if the caller
+    /// stops waiting.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let work = move |tx: &mut Tx<'_>| {
+            let result = work(tx);
+            Worked {
+                keep: result.is_ok(),
+                finish: Box::new(move |outcome: Result<(), StoreError>| {
+                    // The caller may have gone.
+                    let _ = answer.send(result.and_then(|value| outcome.map(|()| value)));
+                }),
+            }
+        };
+        self.queue_waiting(Job::Run(Run { work: Box::new(work), hard: true })).await?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::bug("a change panicked")))
+    }
+
+    /// Asks the database as it was committed last.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.read(query).await
     }
 }
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(thread) = self.close() {
+            // A panic there has been logged; nothing is left to do about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The highest id that may have been given out.
+fn last_id(conn: &Connection) -> Result<MessageId, StoreError> {
+    let last = conn.query_row(
+        "SELECT max((SELECT value FROM meta WHERE key = 'merged'),
+                    (SELECT coalesce(max(id), 0) FROM messages))",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(MessageId(last))
+}
+
+#[cfg(test)]
+mod tests;

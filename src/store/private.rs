@@ -1,6 +1,7 @@
 //! Private XML storage (XEP-0049): one element per name and namespace.
 
 use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
 
 use super::{AccountId, Store, StoreError};
 
@@ -27,7 +28,19 @@ impl Private<'_> {
         name: &str,
         ns: &str,
     ) -> Result<Option<Bytes>, StoreError> {
-        todo!()
+        let (name, ns) = (name.to_owned(), ns.to_owned());
+        self.0
+            .read(move |reader| {
+                let element: Option<Vec<u8>> = reader
+                    .conn
+                    .prepare_cached(
+                        "SELECT element FROM private WHERE account = ?1 AND ns = ?2 AND name = ?3",
+                    )?
+                    .query_row(params![owner.0, ns, name], |row| row.get(0))
+                    .optional()?;
+                Ok(element.map(Bytes::from))
+            })
+            .await
     }
 
     /// [`StoreError::TooMany`] when the account would pass a limit.
@@ -39,6 +52,26 @@ impl Private<'_> {
         element: Bytes,
         limits: PrivateLimits,
     ) -> Result<(), StoreError> {
-        todo!()
+        let (name, ns) = (name.to_owned(), ns.to_owned());
+        self.0
+            .write(move |tx| {
+                tx.prepare_cached(
+                    "INSERT OR REPLACE INTO private (account, ns, name, element) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![owner.0, ns, name, &element[..]])?;
+                let (elements, bytes): (usize, usize) = tx
+                    .prepare_cached(
+                        "SELECT count(*), coalesce(sum(length(element)), 0) FROM private WHERE account = ?1",
+                    )?
+                    .query_row([owner.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                if elements > limits.elements_max {
+                    return Err(StoreError::TooMany { what: "private elements", max: limits.elements_max });
+                }
+                if bytes > limits.bytes_max {
+                    return Err(StoreError::TooMany { what: "bytes of private XML", max: limits.bytes_max });
+                }
+                Ok(())
+            })
+            .await
     }
 }

@@ -1,5 +1,7 @@
 //! Push registrations (XEP-0357).
 
+use rusqlite::params;
+
 use super::{AccountId, Store, StoreError};
 use crate::jid::Jid;
 use crate::time::Now;
@@ -36,7 +38,29 @@ impl Push<'_> {
         target: PushTarget,
         max: usize,
     ) -> Result<(), StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                tx.prepare_cached(
+                    "INSERT OR REPLACE INTO push (account, service, node, options, device, resource, enabled)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    owner.0,
+                    target.service.as_str(),
+                    target.node,
+                    target.options,
+                    target.device,
+                    target.resource,
+                    target.enabled.0
+                ])?;
+                tx.prepare_cached(
+                    "DELETE FROM push WHERE account = ?1 AND (service, node) NOT IN
+                     (SELECT service, node FROM push WHERE account = ?1 ORDER BY enabled DESC LIMIT ?2)",
+                )?
+                .execute(params![owner.0, max])?;
+                Ok(())
+            })
+            .await
     }
 
     /// Without `node`: all of the service. Tells how many were there.
@@ -45,11 +69,45 @@ impl Push<'_> {
         owner: AccountId,
         service: &Jid,
         node: Option<&str>,
-    ) -> Result<u64, StoreError> {
-        todo!()
+    ) -> Result<usize, StoreError> {
+        let (service, node) = (service.clone(), node.map(ToOwned::to_owned));
+        self.0
+            .write(move |tx| {
+                Ok(tx
+                    .prepare_cached(
+                        "DELETE FROM push WHERE account = ?1 AND service = ?2 AND node = coalesce(?3, node)",
+                    )?
+                    .execute(params![owner.0, service.as_str(), node])?)
+            })
+            .await
     }
 
+    /// In the order they were enabled.
     pub async fn list(&self, owner: AccountId) -> Result<Vec<PushTarget>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT service, node, options, device, resource, enabled FROM push
+                     WHERE account = ?1 ORDER BY enabled, service, node",
+                )?;
+                let mut rows = rows.query([owner.0])?;
+                let mut targets = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let Ok(service) = Jid::parse(row.get_ref(0)?.as_str().unwrap_or_default())
+                    else {
+                        continue;
+                    };
+                    targets.push(PushTarget {
+                        service,
+                        node: row.get(1)?,
+                        options: row.get(2)?,
+                        device: row.get(3)?,
+                        resource: row.get(4)?,
+                        enabled: Now(row.get(5)?),
+                    });
+                }
+                Ok(targets)
+            })
+            .await
     }
 }

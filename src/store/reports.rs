@@ -1,5 +1,7 @@
 //! Abuse reports (XEP-0377), for operators to look at.
 
+use rusqlite::params;
+
 use super::{AccountId, Store, StoreError};
 use crate::jid::Jid;
 use crate::time::Now;
@@ -38,7 +40,33 @@ impl Store {
 impl Reports<'_> {
     /// [`StoreError::TooMany`] once `open_max` reports of this account wait.
     pub async fn file(&self, report: Report, open_max: usize) -> Result<i64, StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                let open: usize = tx
+                    .prepare_cached(
+                        "SELECT count(*) FROM reports WHERE reporter = ?1 AND resolved IS NULL",
+                    )?
+                    .query_row([report.reporter.0], |row| row.get(0))?;
+                if open >= open_max {
+                    return Err(StoreError::TooMany { what: "open reports", max: open_max });
+                }
+                let ids: Vec<(&str, &str)> =
+                    report.stanza_ids.iter().map(|(by, id)| (by.as_str(), id.as_str())).collect();
+                tx.prepare_cached(
+                    "INSERT INTO reports (at, reporter, about, reason, text, stanza_ids)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    report.at.0,
+                    report.reporter.0,
+                    report.about.as_str(),
+                    report.reason,
+                    report.text,
+                    serde_json::to_string(&ids).map_err(StoreError::bug)?
+                ])?;
+                Ok(tx.last_insert_rowid())
+            })
+            .await
     }
 
     /// Newest first, below `before`.
@@ -48,10 +76,50 @@ impl Reports<'_> {
         before: Option<i64>,
         max: usize,
     ) -> Result<Vec<Filed>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT id, at, reporter, about, reason, text, stanza_ids, resolved FROM reports
+                     WHERE id < ?1 AND (resolved IS NULL OR NOT ?2) ORDER BY id DESC LIMIT ?3",
+                )?;
+                let mut rows = rows.query(params![before.unwrap_or(i64::MAX), open_only, max])?;
+                let mut filed = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let Ok(about) = Jid::parse(row.get_ref(3)?.as_str().unwrap_or_default()) else {
+                        continue;
+                    };
+                    let ids: Vec<(String, String)> =
+                        serde_json::from_str(row.get_ref(6)?.as_str().unwrap_or_default())
+                            .unwrap_or_default();
+                    filed.push(Filed {
+                        id: row.get(0)?,
+                        report: Report {
+                            at: Now(row.get(1)?),
+                            reporter: AccountId(row.get(2)?),
+                            about,
+                            reason: row.get(4)?,
+                            text: row.get(5)?,
+                            stanza_ids: ids
+                                .into_iter()
+                                .filter_map(|(by, id)| Some((Jid::parse(&by).ok()?, id)))
+                                .collect(),
+                        },
+                        resolved: row.get::<_, Option<i64>>(7)?.map(Now),
+                    });
+                }
+                Ok(filed)
+            })
+            .await
     }
 
     pub async fn resolve(&self, id: i64, now: Now) -> Result<(), StoreError> {
-        todo!()
+        self.0
+            .write(move |tx| {
+                let found = tx
+                    .prepare_cached("UPDATE reports SET resolved = ?2 WHERE id = ?1")?
+                    .execute(params![id, now.0])?;
+                if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+            })
+            .await
     }
 }

@@ -13,10 +13,14 @@
 //! * Numbers ([`Store::sm_out`]) and acknowledgements ([`Store::sm_acked`]) are lazy: a crash may
 //!   forget the last 200 ms of them, which repeats a message with the same stanza-id.
 
+pub(super) mod log;
+
 use bytes::Bytes;
 
+use super::writer::Job;
 use super::{AccountId, Busy, Done, MessageId, Store, StoreError};
 use crate::time::Now;
+use log::{Note, SmLog};
 
 /// Deliveries kept per session that the client has not acknowledged.
 pub const OUT_MAX: usize = 256;
@@ -91,30 +95,46 @@ pub struct SmRestored {
 impl Store {
     /// Notes a new resumable session. `done` hears when it is safe to tell the client (soft).
     pub fn sm_open(&self, open: SmOpen, done: Option<Done>) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Open(Box::new(open), done))
+    }
+
+    /// Replaces [`SmOpen::facts`]. Lazy.
+    pub fn sm_facts(&self, sid: u64, facts: Bytes) -> Result<(), Busy> {
+        self.queue_job(Job::Note(Note::Facts { sid, facts }))
     }
 
     /// `h` stanzas of the session have been received and left nothing to store. Lazy; for those
     /// that did, [`MessageRow::received`](super::MessageRow::received) rides with the row.
     pub fn sm_in(&self, sid: u64, h: u32) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Note(Note::In { sid, h }))
     }
 
     /// The stored message `id` was sent to the session as its stanza `number`. Lazy.
     pub fn sm_out(&self, sid: u64, number: u32, id: MessageId, form: CopyForm) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Note(Note::Out { sid, number: Some(number), id: id.0, form }))
     }
 
     /// The client acknowledged everything up to `h`. Lazy.
     pub fn sm_acked(&self, sid: u64, h: u32) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Note(Note::Acked { sid, h }))
+    }
+
+    /// After a resumption: the client has everything up to `h`, and these are what goes out after
+    /// it, under these numbers. Replaces all that was noted of deliveries. Lazy.
+    pub fn sm_renumber(
+        &self,
+        sid: u64,
+        h: u32,
+        out: Vec<(u32, MessageId, CopyForm)>,
+    ) -> Result<(), Busy> {
+        self.queue_job(Job::Note(Note::Renumber { sid, h, out }))
     }
 
     /// Calls `done` when `h` of the session, and everything queued before, is on disk; with an
     /// error if any row of this session's was lost since it opened: then end the stream.
     /// `soft`: nothing of what `h` counts was worth a flush of the disk.
     pub fn sm_mark(&self, sid: u64, h: u32, soft: bool, done: Done) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Mark { sid, h, soft, done })
     }
 
     /// The connection is gone: keeps what no archive holds until the session resumes or ends.
@@ -125,21 +145,28 @@ impl Store {
         detached: Now,
         done: Option<Done>,
     ) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Park { sid, parked: Box::new(parked), detached, done })
     }
 
-    /// The session was resumed: what was parked is in memory again.
+    /// The session was resumed: what was parked is in memory again. Lazy.
     pub fn sm_unpark(&self, sid: u64) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Note(Note::Unpark { sid }))
     }
 
-    /// The session ended; nothing of it is kept.
+    /// The session ended; nothing of it is kept. Lazy.
     pub fn sm_close(&self, sid: u64) -> Result<(), Busy> {
-        todo!()
+        self.queue_job(Job::Note(Note::Close { sid }))
     }
 
     /// The sessions the last process left behind. Once, at start, before any of the above.
     pub async fn sm_restore_all(&self) -> Result<Vec<SmRestored>, StoreError> {
-        todo!()
+        self.write(|tx| {
+            SmLog::fold(tx)?;
+            log::restore(tx)
+        })
+        .await
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,10 +1,15 @@
 //! Rosters (RFC 6121 §2) with versions (XEP-0237), and requests that wait for an answer.
 
 use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{AccountId, Store, StoreError};
+use super::writer::Tx;
+use super::{AccountId, Store, StoreError, accounts};
 use crate::jid::BareJid;
 use crate::time::Now;
+
+/// Removals that are remembered for clients with an old version.
+const REMOVED_MAX: usize = 64;
 
 /// Who sees whose presence (RFC 6121 §2.1.2.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,10 @@ impl Subscription {
     /// The contact sees the owner.
     pub fn from(self) -> bool {
         matches!(self, Subscription::From | Subscription::Both)
+    }
+
+    pub(super) fn from_number(number: u8) -> Subscription {
+        Subscription::new(number & 1 != 0, number & 2 != 0)
     }
 
     pub fn name(self) -> &'static str {
@@ -134,7 +143,7 @@ impl Store {
 
 impl Rosters<'_> {
     pub async fn get(&self, owner: AccountId) -> Result<Roster, StoreError> {
-        todo!()
+        self.0.read(move |reader| whole(&reader.conn, owner)).await
     }
 
     pub async fn item(
@@ -142,11 +151,32 @@ impl Rosters<'_> {
         owner: AccountId,
         contact: &BareJid,
     ) -> Result<RosterEntry, StoreError> {
-        todo!()
+        let contact = contact.clone();
+        self.0.read(move |reader| entry(&reader.conn, owner, &contact)).await
     }
 
+    /// What has changed after the version `since`.
     pub async fn changes(&self, owner: AccountId, since: u64) -> Result<RosterChanges, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let conn = &reader.conn;
+                let (version, floor) = versions(conn, owner)?;
+                if since < floor || since > version {
+                    return Ok(RosterChanges::Whole(whole(conn, owner)?));
+                }
+                let mut rows = conn.prepare_cached(
+                    "SELECT jid, name, groups, subscription, ask, approved, version FROM roster_items
+                     WHERE account = ?1 AND version > ?2 ORDER BY version",
+                )?;
+                let mut rows = rows.query(params![owner.0, since])?;
+                let mut changes = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let Some((jid, item)) = read_item(row)? else { continue };
+                    changes.push(RosterChange { version: row.get(6)?, jid, item });
+                }
+                Ok(RosterChanges::Since(changes))
+            })
+            .await
     }
 
     /// Reads, changes and writes one entry as one act: `edit` sees the state as it is and runs on
@@ -160,11 +190,215 @@ impl Rosters<'_> {
         now: Now,
         edit: impl FnOnce(&mut RosterEntry) -> T + Send + 'static,
     ) -> Result<RosterEdited<T>, StoreError> {
-        todo!()
+        let contact = contact.clone();
+        self.0
+            .write(move |tx| {
+                let before = entry(tx, owner, &contact)?;
+                let mut after = before.clone();
+                let value = edit(&mut after);
+                if let Some(item) = &mut after.item {
+                    item.jid = contact.clone();
+                }
+                let mut version = None;
+                if after.item != before.item {
+                    version = Some(write_item(tx, owner, &contact, &before, &after, limits)?);
+                    accounts::touch(tx, owner)?;
+                }
+                if after.request != before.request {
+                    write_request(tx, owner, &contact, &before, &after, limits, now)?;
+                }
+                Ok(RosterEdited { value, before, after, version })
+            })
+            .await
     }
 
     /// Subscription requests that wait, oldest first: contact and stanza.
     pub async fn requests(&self, owner: AccountId) -> Result<Vec<(BareJid, Bytes)>, StoreError> {
-        todo!()
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT jid, stanza FROM roster_requests WHERE account = ?1 ORDER BY received, jid",
+                )?;
+                let mut rows = rows.query([owner.0])?;
+                let mut requests = Vec::new();
+                while let Some(row) = rows.next()? {
+                    if let Ok(jid) = BareJid::parse(row.get_ref(0)?.as_str().unwrap_or_default()) {
+                        requests.push((jid, Bytes::from(row.get::<_, Vec<u8>>(1)?)));
+                    }
+                }
+                Ok(requests)
+            })
+            .await
     }
+}
+
+/// The version, and the oldest one from which changes can be told.
+fn versions(conn: &Connection, owner: AccountId) -> Result<(u64, u64), StoreError> {
+    conn.prepare_cached(
+        "SELECT roster_version, roster_floor FROM accounts WHERE id = ?1 AND NOT erasing",
+    )?
+    .query_row([owner.0], |row| Ok((row.get(0)?, row.get(1)?)))
+    .optional()?
+    .ok_or(StoreError::NoSuchAccount)
+}
+
+fn whole(conn: &Connection, owner: AccountId) -> Result<Roster, StoreError> {
+    let (version, _) = versions(conn, owner)?;
+    let mut rows = conn.prepare_cached(
+        "SELECT jid, name, groups, subscription, ask, approved FROM roster_items
+         WHERE account = ?1 AND subscription IS NOT NULL ORDER BY jid",
+    )?;
+    let mut rows = rows.query([owner.0])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.extend(read_item(row)?.and_then(|(_, item)| item));
+    }
+    Ok(Roster { version, items })
+}
+
+fn entry(
+    conn: &Connection,
+    owner: AccountId,
+    contact: &BareJid,
+) -> Result<RosterEntry, StoreError> {
+    let key = params![owner.0, contact.as_str()];
+    let mut rows = conn.prepare_cached(
+        "SELECT jid, name, groups, subscription, ask, approved FROM roster_items
+         WHERE account = ?1 AND jid = ?2",
+    )?;
+    let mut rows = rows.query(key)?;
+    let item = match rows.next()? {
+        Some(row) => read_item(row)?.and_then(|(_, item)| item),
+        None => None,
+    };
+    let request: Option<Vec<u8>> = conn
+        .prepare_cached("SELECT stanza FROM roster_requests WHERE account = ?1 AND jid = ?2")?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    Ok(RosterEntry { item, request: request.map(Bytes::from) })
+}
+
+/// Contact and item, `None` for one that was removed. Rows whose address is none any more are
+/// passed over.
+fn read_item(row: &Row<'_>) -> Result<Option<(BareJid, Option<RosterItem>)>, StoreError> {
+    let Ok(jid) = BareJid::parse(row.get_ref(0)?.as_str().unwrap_or_default()) else {
+        return Ok(None);
+    };
+    let Some(subscription) = row.get::<_, Option<u8>>(3)? else { return Ok(Some((jid, None))) };
+    let groups: String = row.get(2)?;
+    let groups = if groups.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_str(&groups).unwrap_or_default()
+    };
+    let item = RosterItem {
+        jid: jid.clone(),
+        name: row.get(1)?,
+        groups,
+        subscription: Subscription::from_number(subscription),
+        ask: row.get(4)?,
+        approved: row.get(5)?,
+    };
+    Ok(Some((jid, Some(item))))
+}
+
+fn write_item(
+    tx: &Tx<'_>,
+    owner: AccountId,
+    contact: &BareJid,
+    before: &RosterEntry,
+    after: &RosterEntry,
+    limits: RosterLimits,
+) -> Result<u64, StoreError> {
+    if before.item.is_none() {
+        let count: usize = tx
+            .prepare_cached(
+                "SELECT count(*) FROM roster_items WHERE account = ?1 AND subscription IS NOT NULL",
+            )?
+            .query_row([owner.0], |row| row.get(0))?;
+        if count >= limits.items_max {
+            return Err(StoreError::TooMany { what: "contacts", max: limits.items_max });
+        }
+    }
+    let version: u64 = tx
+        .prepare_cached(
+            "UPDATE accounts SET roster_version = roster_version + 1 WHERE id = ?1 AND NOT erasing
+             RETURNING roster_version",
+        )?
+        .query_row([owner.0], |row| row.get(0))
+        .optional()?
+        .ok_or(StoreError::NoSuchAccount)?;
+    let (name, groups, subscription, ask, approved) = match &after.item {
+        Some(item) => {
+            let groups = if item.groups.is_empty() {
+                String::new()
+            } else {
+                serde_json::to_string(&item.groups).map_err(StoreError::bug)?
+            };
+            (item.name.as_deref(), groups, Some(item.subscription as u8), item.ask, item.approved)
+        }
+        None => (None, String::new(), None, false, false),
+    };
+    tx.prepare_cached(
+        "INSERT INTO roster_items (account, jid, version, name, groups, subscription, ask, approved)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (account, jid) DO UPDATE SET version = excluded.version, name = excluded.name,
+         groups = excluded.groups, subscription = excluded.subscription, ask = excluded.ask,
+         approved = excluded.approved",
+    )?
+    .execute(params![owner.0, contact.as_str(), version, name, groups, subscription, ask, approved])?;
+    if after.item.is_none() {
+        forget_removed(tx, owner)?;
+    }
+    Ok(version)
+}
+
+/// Keeps the newest [`REMOVED_MAX`] removals; who is older than the others gets the whole roster.
+fn forget_removed(tx: &Tx<'_>, owner: AccountId) -> Result<(), StoreError> {
+    let floor: Option<u64> = tx
+        .prepare_cached(
+            "SELECT version FROM roster_items WHERE account = ?1 AND subscription IS NULL
+             ORDER BY version DESC LIMIT 1 OFFSET ?2",
+        )?
+        .query_row(params![owner.0, REMOVED_MAX], |row| row.get(0))
+        .optional()?;
+    if let Some(floor) = floor {
+        tx.prepare_cached(
+            "DELETE FROM roster_items WHERE account = ?1 AND subscription IS NULL AND version <= ?2",
+        )?
+        .execute(params![owner.0, floor])?;
+        tx.prepare_cached("UPDATE accounts SET roster_floor = ?2 WHERE id = ?1")?
+            .execute(params![owner.0, floor])?;
+    }
+    Ok(())
+}
+
+fn write_request(
+    tx: &Tx<'_>,
+    owner: AccountId,
+    contact: &BareJid,
+    before: &RosterEntry,
+    after: &RosterEntry,
+    limits: RosterLimits,
+    now: Now,
+) -> Result<(), StoreError> {
+    let Some(stanza) = &after.request else {
+        tx.prepare_cached("DELETE FROM roster_requests WHERE account = ?1 AND jid = ?2")?
+            .execute(params![owner.0, contact.as_str()])?;
+        return Ok(());
+    };
+    if before.request.is_none() {
+        let count: usize = tx
+            .prepare_cached("SELECT count(*) FROM roster_requests WHERE account = ?1")?
+            .query_row([owner.0], |row| row.get(0))?;
+        if count >= limits.requests_max {
+            return Err(StoreError::TooMany { what: "requests", max: limits.requests_max });
+        }
+    }
+    tx.prepare_cached(
+        "INSERT INTO roster_requests (account, jid, received, stanza) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (account, jid) DO UPDATE SET stanza = excluded.stanza",
+    )?
+    .execute(params![owner.0, contact.as_str(), now.0, &stanza[..]])?;
+    Ok(())
 }
