@@ -28,6 +28,7 @@ pub struct World {
     _dir: TempDir,
 }
 
+#[allow(clippy::new_without_default)] // nobody needs a default world
 impl World {
     pub fn new() -> World {
         World::with(Config::default_for("localhost").unwrap())

@@ -176,7 +176,7 @@ pub struct StanzaError {
     /// For people, in English.
     pub text: Option<String>,
     /// An application-specific condition.
-    pub app: Option<Element>,
+    pub app: Option<Box<Element>>,
     /// Who found the error, if not the addressee.
     pub by: Option<Jid>,
     /// The other address of `gone` and `redirect`, a URI.
@@ -210,7 +210,7 @@ impl StanzaError {
 
     #[must_use]
     pub fn with_app(mut self, app: Element) -> StanzaError {
-        self.app = Some(app);
+        self.app = Some(Box::new(app));
         self
     }
 
@@ -242,7 +242,7 @@ impl StanzaError {
             error.push(Element::new("text", ns::STANZAS).attr("xml:lang", "en").with_text(text));
         }
         if let Some(app) = &self.app {
-            error.push(app.clone());
+            error.push(Element::clone(app));
         }
         error
     }
@@ -259,7 +259,7 @@ impl StanzaError {
             condition: condition.map_or(Condition::UndefinedCondition, |(known, _)| known),
             kind: error.get("type").and_then(ErrorType::from_name).unwrap_or(ErrorType::Cancel),
             text: error.child("text", ns::STANZAS).and_then(said),
-            app: error.children().find(|child| child.ns() != ns::STANZAS).cloned(),
+            app: error.children().find(|child| child.ns() != ns::STANZAS).cloned().map(Box::new),
             by: error.get("by").and_then(|by| Jid::parse(by).ok()),
             address: match condition {
                 Some((Condition::Gone | Condition::Redirect, child)) => said(child),

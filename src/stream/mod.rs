@@ -1,2 +1,3 @@
 pub mod errors;
 pub mod negotiate;
+pub mod sm;
