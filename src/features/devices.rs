@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::router::{Control, Session};
 use crate::stanza::error::{Condition, StanzaError};
-use crate::store::devices::Device;
+use crate::store::devices::{Device, TokenRows};
 use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
 use crate::xml::element::Element;
@@ -54,7 +54,7 @@ fn is_of(session: &Session, device: i64) -> bool {
 fn client_of_device(device: &Device, connected: bool, now: Now) -> Element {
     let mut agent = element("user-agent");
     for (name, text) in [("software", &device.software), ("device", &device.name)] {
-        if !text.is_empty() {
+        if let Some(text) = text {
             agent.push(element(name).with_text(text));
         }
     }
@@ -110,7 +110,7 @@ fn revoke<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
         let device = store.list(own.account).await?.into_iter().find(|device| device.id == id);
         let device = device.ok_or(Condition::ItemNotFound)?;
         if device.password {
-            store.drop_tokens(device.id).await?;
+            store.edit_tokens(device.id, |tokens| *tokens = TokenRows::default()).await?;
         } else {
             store.revoke(own.account, device.id).await?;
         }
@@ -142,9 +142,9 @@ mod tests {
         let device = Device {
             id: 12,
             account: AccountId(1),
-            agent: "5468616e-6b73".to_owned(),
-            software: "Gajim".to_owned(),
-            name: "Juliet's laptop".to_owned(),
+            agent: [0; 16],
+            software: Some("Gajim".to_owned()),
+            name: Some("Juliet's laptop".to_owned()),
             first_seen: at("2023-04-06T14:26:08Z"),
             last_seen: at("2023-04-06T14:30:00Z"),
             password: true,

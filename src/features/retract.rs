@@ -69,7 +69,7 @@ async fn replace(
     let peer = if sender == *owner { to.bare() } else { sender.clone() };
     let archive = store.archive();
     let found =
-        archive.find(facts.id, peer, DEPTH, move |row| is_original(row, &target, &sender)).await?;
+        archive.find(facts.id, &peer, DEPTH, move |row| is_original(row, &target, &sender)).await?;
     let Some(id) = found else { return Ok(()) };
     let row = archive.fetch(vec![id]).await?.pop();
     let Some(original) = row.and_then(|row| Stanza::parse(&row.stanza).ok()) else { return Ok(()) };
