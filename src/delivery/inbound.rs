@@ -47,6 +47,9 @@ pub async fn message(
             .with_text("A message on its way has both addresses."));
     };
     let owner = to.bare();
+    // Whoever sent it, it does not speak for this account's server.
+    stanza_id::strip_forged(&mut env.stanza, |by| by.as_str() == owner.as_str());
+    carbons::strip_forged(&mut env.stanza);
     let facts = router.store.facts(&owner).await.map_err(store_error)?;
     let Some(facts) = facts.filter(|f| !blocking::is_blocked(f, &from)) else {
         // A stranger must not tell a blocking account from a missing one (XEP-0191 §3.4).

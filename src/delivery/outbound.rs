@@ -69,7 +69,7 @@ async fn message(
     if blocking::is_blocked(&own, &to) {
         return Err(blocking::outbound_refusal());
     }
-    let stanza = stanza_id::strip_forged(stanza, |by| router.is_ours(by.domain()));
+    stanza_id::strip_forged(&mut stanza, |by| router.is_ours(by.domain()));
 
     let target = router.resolve(&to);
     let host = router.host(session.jid.domain()).ok_or(StanzaError::new(Condition::NotAllowed))?;

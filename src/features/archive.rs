@@ -9,6 +9,8 @@
 mod prefs;
 mod query;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
