@@ -13,10 +13,11 @@ use toml::de::DeTable;
 
 use super::diff::Effect;
 use super::host::host;
+use super::leaf::Choice;
 use super::model::StreamManagement;
 use super::model::{Addresses, Component, Config, Level, Limits, Listen, Log, LogFormat, Storage};
 use super::problem::{ConfigError, Problem};
-use super::raw::{Choice, Document, Table};
+use super::raw::{Document, Table};
 use super::value::IpNet;
 
 pub(super) const KIB: u32 = 1 << 10;

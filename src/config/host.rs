@@ -4,11 +4,12 @@ use std::path::Path;
 
 use super::check::{KIB, MIB, path, secs};
 use super::diff::Effect;
+use super::leaf::Choice;
 use super::model::{
     Archive, ArchiveDefault, Auth, Contact, Guest, HostConfig, Mechanism, Offline, Push,
     ResourceConflict, Services, TlsFiles,
 };
-use super::raw::{Choice, Table};
+use super::raw::Table;
 use super::value;
 
 const DAY: u64 = 86_400;

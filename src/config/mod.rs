@@ -8,6 +8,7 @@
 mod check;
 mod diff;
 mod host;
+mod leaf;
 pub mod model;
 mod problem;
 mod raw;
@@ -18,13 +19,13 @@ use std::path::Path;
 
 pub use check::{Checked, parse};
 pub use diff::{Change, Effect, diff};
+pub use leaf::Choice;
 pub use model::{
     Addresses, Archive, ArchiveDefault, Auth, Component, Config, Contact, Guest, HostConfig, Level,
     Limits, Listen, Log, LogFormat, Mechanism, Offline, Push, ResourceConflict, Services, Storage,
     StreamManagement, TlsFiles,
 };
 pub use problem::{ConfigError, Excerpt, Problem};
-pub use raw::Choice;
 pub use template::{ANNOTATED, Template};
 
 /// Largest config file read; a bound against a wrong path such as a disk image.

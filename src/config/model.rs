@@ -54,16 +54,6 @@ impl Config {
             .any(|host| host.domain == domain || host.services.names().any(|name| name == domain))
             || self.component(domain).is_some()
     }
-
-    /// The SQLite database.
-    pub fn database_path(&self) -> PathBuf {
-        self.data_dir.join("coucou.db")
-    }
-
-    /// The lock that one process at a time holds on the data directory.
-    pub fn lock_path(&self) -> PathBuf {
-        self.data_dir.join("lock")
-    }
 }
 
 /// Where the server listens. An empty list switches that door off.
