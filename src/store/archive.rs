@@ -260,3 +260,6 @@ impl Archive<'_> {
         self.0.write(move |tx| prefs::write(tx, owner, &prefs)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

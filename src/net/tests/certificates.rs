@@ -10,8 +10,7 @@ async fn shown(acceptor: &Acceptor, sni: Option<&str>, host: Option<&str>) -> Ve
     config.enable_sni = sni.is_some();
     let client = client(addr, config, sni.unwrap_or("unnamed.example"), |_| ());
     let mut socket = accept_plain(&listener).await;
-    let facts =
-        socket.accept_tls(acceptor, host, b"", PATIENCE, &mut Vec::new()).await.unwrap();
+    let facts = socket.accept_tls(acceptor, host, b"", PATIENCE, &mut Vec::new()).await.unwrap();
     client.await.unwrap();
     assert_eq!(facts.server_name.as_deref(), sni.map(str::to_lowercase).as_deref());
     facts.certificate.names.clone()

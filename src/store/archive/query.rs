@@ -471,3 +471,14 @@ fn fts_query(owner: i64, peer: Option<i64>, text: &str) -> Option<String> {
     }
     any.then_some(query)
 }
+
+/// Table, query of the merged entries, query of the tail: for the test of their plans.
+#[cfg(test)]
+pub(super) fn plans() -> [(&'static str, &'static str, &'static str); 2] {
+    let all = Search::all(1, 0);
+    let peer = Search { peer: Some(2), ..Search::all(1, 0) };
+    [
+        ("archive", all.merged_sql(), all.tail_sql()),
+        ("archive_peer", peer.merged_sql(), peer.tail_sql()),
+    ]
+}
