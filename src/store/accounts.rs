@@ -347,3 +347,169 @@ pub(super) fn erase_interrupted(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         None => Ok(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::jid::Jid;
+    use crate::store::archive::ArchiveQuery;
+    use crate::store::private::PrivateLimits;
+    use crate::store::tests::{NOON, account, integrity, jid, open, row};
+    use crate::store::{Lookup, MessageFlags};
+
+    fn key(hash: &str, byte: u8) -> ScramRow {
+        ScramRow {
+            hash: hash.into(),
+            salt: vec![byte; 16],
+            iterations: 10_000,
+            stored_key: vec![byte; 32],
+            server_key: vec![byte + 1; 32],
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_is_created_once_with_its_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = jid("alice@a");
+        let keys = vec![key("SHA-1", 1), key("SHA-256", 2)];
+        let id = store.accounts().create(&alice, keys.clone(), NOON).await.unwrap();
+        let again = store.accounts().create(&alice, vec![key("SHA-1", 9)], NOON).await;
+        assert!(matches!(again, Err(StoreError::AccountExists)));
+        assert!(store.accounts().keys(&alice).await.unwrap() == keys);
+        assert!(store.accounts().keys(&jid("bob@a")).await.unwrap().is_empty());
+        store.accounts().add_keys(&alice, key("SHA-512", 3)).await.unwrap();
+        assert_eq!(store.accounts().keys(&alice).await.unwrap().len(), 3);
+        store.accounts().set_keys(&alice, vec![key("SHA-256", 5)]).await.unwrap();
+        assert!(store.accounts().keys(&alice).await.unwrap() == [key("SHA-256", 5)]);
+        assert_eq!(store.accounts().address(id).await.unwrap(), Some(alice.clone()));
+        let found = store.accounts().find(&alice).await.unwrap().unwrap();
+        let expected = Account { id, jid: alice, created: NOON, last_seen: None, lock: None };
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn lists_are_paged_and_filtered_by_prefix() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        for name in ["anna@a", "ann@a", "bob@a", "annika@b", "änne@a"] {
+            account(&store, name).await;
+        }
+        let names = async |prefix: &str, after: Option<&str>, max| {
+            let list = store.accounts().list("a", prefix, after, max).await.unwrap();
+            list.into_iter().map(|account| account.jid.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("", None, 9).await, ["ann@a", "anna@a", "bob@a", "änne@a"]);
+        assert_eq!(names("ann", None, 9).await, ["ann@a", "anna@a"]);
+        assert_eq!(names("", Some("ann"), 2).await, ["anna@a", "bob@a"]);
+        assert_eq!(names("ä", None, 9).await, ["änne@a"]);
+        assert_eq!(store.accounts().count("a").await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn locks_and_last_activity_are_kept_and_the_cache_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = jid("alice@a");
+        assert!(matches!(store.facts_cached("alice@a"), Lookup::Unknown));
+        assert_eq!(store.facts(&alice).await.unwrap(), None);
+        assert!(matches!(store.facts_cached("alice@a"), Lookup::NoAccount));
+        let id = account(&store, "alice@a").await;
+        assert!(!store.facts(&alice).await.unwrap().unwrap().locked);
+        let lock = Lock { since: NOON, reason: "spam".into() };
+        store.accounts().set_lock(&alice, Some(lock.clone())).await.unwrap();
+        assert!(matches!(store.facts_cached("alice@a"), Lookup::Unknown));
+        assert!(store.facts(&alice).await.unwrap().unwrap().locked);
+        assert!(matches!(store.facts_cached("alice@a"), Lookup::Known(_)));
+        let seen = LastSeen { at: NOON, status: "bye".into() };
+        store.accounts().set_last_seen(id, seen.clone()).await.unwrap();
+        let found = store.accounts().find(&alice).await.unwrap().unwrap();
+        assert_eq!((found.lock, found.last_seen), (Some(lock), Some(seen)));
+        store.accounts().set_lock(&alice, None).await.unwrap();
+        assert_eq!(store.accounts().find(&alice).await.unwrap().unwrap().lock, None);
+        let nobody = store.accounts().set_lock(&jid("nobody@a"), None).await;
+        assert!(matches!(nobody, Err(StoreError::NoSuchAccount)));
+    }
+
+    /// All tables are searched for the account's number: who adds one must erase it, too.
+    #[tokio::test]
+    async fn a_removed_account_leaves_nothing_but_what_others_keep() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let (alice, bob) = (account(&store, "alice@a").await, account(&store, "bob@a").await);
+        for n in 0..700 {
+            let mut row = row(&store, "bob@a/x", "alice@a", &n.to_string(), NOON);
+            if n % 10 == 0 {
+                row.flags |= MessageFlags::OFFLINE;
+            }
+            store.append(row).unwrap();
+            let mut own = super::super::tests::row(&store, "alice@a/x", "carol@c", "own", NOON);
+            own.flags = MessageFlags::ARCHIVED_FROM;
+            own.text = Some("own".into());
+            store.append(own).unwrap();
+        }
+        let limits = PrivateLimits { elements_max: 10, bytes_max: 1_000 };
+        store.private().set(alice, "x", "y", Bytes::from_static(b"<x/>"), limits).await.unwrap();
+        store.vcards().set(alice, Bytes::from_static(b"<vCard/>")).await.unwrap();
+        store.blocks().block(alice, vec![Jid::parse("spam.example").unwrap()], 5).await.unwrap();
+        store.accounts().set_keys(&jid("alice@a"), vec![key("SHA-1", 1)]).await.unwrap();
+        store.accounts().remove(&jid("alice@a")).await.unwrap();
+        assert_eq!(store.accounts().find(&jid("alice@a")).await.unwrap(), None);
+        let page = store.archive().page(ArchiveQuery::of(bob)).await.unwrap();
+        assert_eq!(page.count, Some(700));
+        let left = store
+            .read(move |reader| {
+                let conn = &reader.conn;
+                let mut left = Vec::new();
+                let columns = conn
+                    .prepare(
+                        "SELECT t.name, c.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c
+                         WHERE t.type = 'table' AND c.name IN ('account', 'owner', 'reporter')
+                         UNION SELECT 'accounts', 'id'",
+                    )?
+                    .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+                    .collect::<Result<Vec<_>, _>>()?;
+                assert!(columns.len() >= 14, "{columns:?}");
+                for (table, column) in columns {
+                    let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1");
+                    if conn.prepare(&sql)?.exists([alice.0])? {
+                        left.push(table);
+                    }
+                }
+                let bodies: u64 = conn.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?;
+                assert_eq!(bodies, 700);
+                Ok(left)
+            })
+            .await
+            .unwrap();
+        assert_eq!(left, Vec::<String>::new());
+        // The name is free, and whoever takes it finds nothing of the one before.
+        let again = account(&store, "alice@a").await;
+        assert_eq!(store.archive().page(ArchiveQuery::of(again)).await.unwrap().count, Some(0));
+        drop(store);
+        integrity(&dir);
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_erasure_is_finished_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        account(&store, "alice@a").await;
+        for _ in 0..600 {
+            store.append(row(&store, "alice@a/x", "bob@b", "hi", NOON)).unwrap();
+        }
+        store.write(|tx| Ok(tx.execute("UPDATE accounts SET erasing = 1", [])?)).await.unwrap();
+        drop(store);
+        let store = open(&dir);
+        let left = store
+            .read(|reader| {
+                let sql = "SELECT (SELECT count(*) FROM accounts) + (SELECT count(*) FROM archive WHERE owner = 1)";
+                Ok(reader.conn.query_row(sql, [], |row| row.get::<_, u64>(0))?)
+            })
+            .await
+            .unwrap();
+        assert_eq!(left, 0);
+    }
+}

@@ -92,3 +92,43 @@ impl Audit<'_> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::tests::{NOON, open};
+
+    #[tokio::test]
+    async fn acts_are_found_by_who_what_target_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        for (n, what) in
+            ["account.add", "account.lock", "config.reload", "account_x"].iter().enumerate()
+        {
+            let act = Act {
+                at: NOON.plus(Duration::from_secs(n as u64)),
+                who: if n == 2 { "cli:uid=0".into() } else { "jid:admin@a".into() },
+                from: "socket".into(),
+                what: (*what).into(),
+                target: if n == 1 { "eve@a".into() } else { String::new() },
+                detail: "{}".into(),
+            };
+            store.audit().append(act).await.unwrap();
+        }
+        let find = async |query: AuditQuery| {
+            let acts = store.audit().list(AuditQuery { max: 10, ..query }).await.unwrap();
+            acts.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(find(AuditQuery::default()).await, [4, 3, 2, 1]);
+        assert_eq!(
+            find(AuditQuery { what: "account.".into(), ..Default::default() }).await,
+            [2, 1]
+        );
+        assert_eq!(find(AuditQuery { who: "cli:uid=0".into(), ..Default::default() }).await, [3]);
+        assert_eq!(find(AuditQuery { target: "eve@a".into(), ..Default::default() }).await, [2]);
+        let since = Some(NOON.plus(Duration::from_secs(1)));
+        assert_eq!(find(AuditQuery { since, before: Some(4), ..Default::default() }).await, [3, 2]);
+    }
+}

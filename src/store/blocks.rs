@@ -90,3 +90,40 @@ impl Blocks<'_> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{account, jid, open};
+
+    fn full(text: &str) -> Jid {
+        Jid::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn lists_are_kept_bounded_and_known_to_the_pipelines() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let jids = ["eve@e", "spam.example", "dan@d/phone", "f/res"].map(full).to_vec();
+        let blocks = store.blocks();
+        assert_eq!(blocks.block(alice, jids.clone(), 4).await.unwrap(), jids);
+        assert!(blocks.block(alice, jids[..2].to_vec(), 4).await.unwrap().is_empty());
+        let more = blocks.block(alice, vec![full("one@more")], 4).await;
+        assert!(matches!(more, Err(StoreError::TooMany { max: 4, .. })));
+        assert_eq!(blocks.list(alice).await.unwrap().len(), 4);
+        let facts = store.facts(&jid("alice@a")).await.unwrap().unwrap();
+        for blocked in
+            ["eve@e", "eve@e/x", "spam.example", "a@spam.example/b", "dan@d/phone", "u@f/res"]
+        {
+            assert!(facts.blocks(&full(blocked)), "{blocked}");
+        }
+        for free in ["dan@d", "dan@d/laptop", "e", "x@e", "sub.spam.example", "u@f", "one@more"] {
+            assert!(!facts.blocks(&full(free)), "{free}");
+        }
+        let gone = blocks.unblock(alice, vec![full("eve@e"), full("nobody@n")]).await.unwrap();
+        assert_eq!(gone, [full("eve@e")]);
+        assert_eq!(blocks.unblock(alice, Vec::new()).await.unwrap().len(), 3);
+        assert!(!store.facts(&jid("alice@a")).await.unwrap().unwrap().blocks(&full("eve@e")));
+    }
+}

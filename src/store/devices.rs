@@ -272,3 +272,94 @@ pub(super) fn drop_tokens(tx: &Tx<'_>, account: AccountId) -> Result<(), StoreEr
     .execute([account.0])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::tests::{NOON, account, jid, open};
+
+    fn agent(n: u8) -> Agent {
+        Agent { id: [n; 16], software: Some(format!("Client {n}")), name: None }
+    }
+
+    fn token(n: u8) -> TokenRow {
+        TokenRow {
+            nonce: [n; 16],
+            mechanism: "HT-SHA-256-EXPR".into(),
+            issued: NOON,
+            expires: NOON.plus(Duration::from_secs(9)),
+            count: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn devices_are_remembered_bounded_and_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let (alice, bob) = (account(&store, "alice@a").await, account(&store, "bob@a").await);
+        let devices = store.devices();
+        let mut ids = Vec::new();
+        for n in 0..5u8 {
+            let now = NOON.plus(Duration::from_secs(u64::from(n)));
+            ids.push(devices.seen(alice, agent(n), n == 4, now, 3).await.unwrap().id);
+        }
+        let list = devices.list(alice).await.unwrap();
+        assert_eq!(list.iter().map(|d| d.id).collect::<Vec<_>>(), [ids[4], ids[3], ids[2]]);
+        let nameless = Agent { software: None, ..agent(4) };
+        let again = devices.seen(alice, nameless, false, NOON, 3).await.unwrap();
+        assert!(again.password && again.software.is_some() && again.id == ids[4]);
+        assert!(!devices.revoke(bob, ids[4]).await.unwrap());
+        assert!(devices.revoke(alice, ids[4]).await.unwrap());
+        assert!(devices.find(alice, [4; 16]).await.unwrap().is_none());
+        // Numbers of the forgotten are not given out again.
+        let new = devices.seen(bob, agent(9), false, NOON, 3).await.unwrap();
+        assert!(!ids.contains(&new.id));
+    }
+
+    #[tokio::test]
+    async fn tokens_are_edited_as_one_act_and_end_with_password_lock_and_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let devices = store.devices();
+        let device = devices.seen(alice, agent(1), true, NOON, 9).await.unwrap();
+        let issue = || devices.edit_tokens(device.id, |tokens| tokens.new = Some(token(1)));
+        let held = async || {
+            let (device, tokens) = devices.find(alice, [1; 16]).await.unwrap().unwrap();
+            assert_eq!(device.token, tokens != TokenRows::default());
+            tokens
+        };
+        issue().await.unwrap();
+        assert_eq!(held().await, TokenRows { new: Some(token(1)), current: None });
+        // Two sign-ins with the same count: one passes.
+        let sign_in = || {
+            devices.edit_tokens(device.id, |tokens| {
+                let Some(mut token) = tokens.new.take().or_else(|| tokens.current.clone()) else {
+                    return false;
+                };
+                let fresh = token.count < 1;
+                token.count = 1;
+                tokens.current = Some(token);
+                fresh
+            })
+        };
+        let (a, b) = tokio::join!(sign_in(), sign_in());
+        assert_ne!(a.unwrap(), b.unwrap());
+        let used = TokenRow { count: 1, ..token(1) };
+        assert_eq!(held().await, TokenRows { new: None, current: Some(used) });
+
+        store.accounts().set_keys(&jid("alice@a"), Vec::new()).await.unwrap();
+        assert_eq!(held().await, TokenRows::default());
+        issue().await.unwrap();
+        let lock = crate::store::accounts::Lock { since: NOON, reason: String::new() };
+        store.accounts().set_lock(&jid("alice@a"), Some(lock)).await.unwrap();
+        assert_eq!(held().await, TokenRows::default());
+        issue().await.unwrap();
+        devices.drop_all_tokens(alice).await.unwrap();
+        assert_eq!(held().await, TokenRows::default());
+        devices.revoke(alice, device.id).await.unwrap();
+        assert!(matches!(issue().await, Err(StoreError::NotFound)));
+    }
+}

@@ -248,3 +248,97 @@ pub(super) fn clear_step(
     }
     Ok(!ids.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::MessageRow;
+    use crate::store::tests::{NOON, account, integrity, jid, open, row};
+
+    const LIMITS: OfflineLimits = OfflineLimits { messages_max: 5, bytes_max: 10_000 };
+
+    fn waiting(store: &Store, flags: MessageFlags, at: Now) -> MessageRow {
+        let mut row = row(store, "bob@b/x", "alice@a", "are you there?", at);
+        row.flags = flags | MessageFlags::OFFLINE;
+        row
+    }
+
+    #[tokio::test]
+    async fn messages_wait_in_order_until_they_are_delivered() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let mut ids = Vec::new();
+        for n in 0..7 {
+            // Every other one is kept in no archive.
+            let flags =
+                if n % 2 == 0 { MessageFlags::ARCHIVED_TO } else { MessageFlags::default() };
+            let admitted = store.offline().admit(alice, 300, LIMITS).await.unwrap();
+            assert_eq!(admitted, n < 5);
+            if admitted {
+                let row = waiting(&store, flags, NOON);
+                ids.push(row.id);
+                store.append(row).unwrap();
+            }
+        }
+        let found = store.offline().fetch(alice, None, 3).await.unwrap();
+        assert_eq!(found.iter().map(|item| item.id).collect::<Vec<_>>(), ids[..3]);
+        let rest = store.offline().fetch(alice, Some(ids[2]), 10).await.unwrap();
+        assert_eq!(rest.iter().map(|item| item.id).collect::<Vec<_>>(), ids[3..]);
+        store.offline().remove(alice, ids[..2].to_vec()).await.unwrap();
+        store.offline().remove(alice, ids[..2].to_vec()).await.unwrap();
+        assert_eq!(store.offline().count(alice).await.unwrap(), 3);
+        assert!(store.offline().admit(alice, 300, LIMITS).await.unwrap());
+        // The archived one stays, the other is gone.
+        let left = store.archive().fetch(ids[..2].to_vec()).await.unwrap();
+        assert_eq!(left.iter().map(|item| item.id).collect::<Vec<_>>(), ids[..1]);
+        store.offline().clear(alice).await.unwrap();
+        assert_eq!(store.offline().count(alice).await.unwrap(), 0);
+        drop(store);
+        integrity(&dir);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        assert!(store.offline().admit(alice, 9_000, LIMITS).await.unwrap());
+        assert!(!store.offline().admit(alice, 10_001, LIMITS).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_a_session_left_unacknowledged_is_marked_for_its_receiver_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let bob = account(&store, "bob@b").await;
+        let row = row(&store, "bob@b/x", "alice@a", "hello", NOON);
+        let id = row.id;
+        store.append(row).unwrap();
+        for _ in 0..2 {
+            store.offline().mark(alice, vec![id, MessageId(4)]).await.unwrap();
+            store.offline().mark(bob, vec![id]).await.unwrap();
+        }
+        assert_eq!(store.offline().count(alice).await.unwrap(), 1);
+        assert_eq!(store.offline().count(bob).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn old_messages_stop_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        for n in 0..600 {
+            let at = NOON.plus(Duration::from_secs(n));
+            store.append(waiting(&store, MessageFlags::default(), at)).unwrap();
+        }
+        store.settled().await.unwrap();
+        let noon = NOON.plus(Duration::from_secs(500));
+        assert_eq!(store.offline().expire(noon).await.unwrap(), 500);
+        assert_eq!(store.offline().count(alice).await.unwrap(), 100);
+        assert_eq!(store.accounts().address(alice).await.unwrap(), Some(jid("alice@a")));
+    }
+}

@@ -75,3 +75,42 @@ impl Private<'_> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{account, open};
+
+    #[tokio::test]
+    async fn elements_are_kept_by_name_and_namespace_within_limits() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let limits = PrivateLimits { elements_max: 2, bytes_max: 20 };
+        let set = |name: &'static str, ns: &'static str, text: &'static str| {
+            let store = &store;
+            async move {
+                store
+                    .private()
+                    .set(alice, name, ns, Bytes::from_static(text.as_bytes()), limits)
+                    .await
+            }
+        };
+        set("storage", "storage:bookmarks", "<a/>").await.unwrap();
+        set("storage", "storage:rosternotes", "<b/>").await.unwrap();
+        set("storage", "storage:bookmarks", "<aa/>").await.unwrap();
+        assert!(matches!(set("x", "y", "<c/>").await, Err(StoreError::TooMany { max: 2, .. })));
+        let long = set("storage", "storage:bookmarks", "<aaaaaaaaaaaaaaaaaaaa/>").await;
+        assert!(matches!(long, Err(StoreError::TooMany { max: 20, .. })));
+        let get = async |ns| store.private().get(alice, "storage", ns).await.unwrap();
+        assert_eq!(get("storage:bookmarks").await.as_deref(), Some(&b"<aa/>"[..]));
+        assert_eq!(get("other").await, None);
+        assert_eq!(store.vcards().get(alice).await.unwrap(), None);
+        store.vcards().set(alice, Bytes::from_static(b"<vCard/>")).await.unwrap();
+        store.vcards().set(alice, Bytes::from_static(b"<vCard></vCard>")).await.unwrap();
+        assert_eq!(
+            store.vcards().get(alice).await.unwrap().as_deref(),
+            Some(&b"<vCard></vCard>"[..])
+        );
+    }
+}

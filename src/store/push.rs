@@ -111,3 +111,37 @@ impl Push<'_> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::tests::{NOON, account, open};
+
+    #[tokio::test]
+    async fn the_oldest_registration_gives_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let target = |n: u64| PushTarget {
+            service: Jid::parse("push.example").unwrap(),
+            node: format!("n{n}"),
+            options: Some(b"<x xmlns='jabber:x:data'/>".to_vec()),
+            device: Some(3),
+            resource: None,
+            enabled: NOON.plus(Duration::from_secs(n)),
+        };
+        for n in 0..5 {
+            store.push().enable(alice, target(n), 3).await.unwrap();
+        }
+        store.push().enable(alice, PushTarget { options: None, ..target(4) }, 3).await.unwrap();
+        let list = store.push().list(alice).await.unwrap();
+        assert_eq!(list, [target(2), target(3), PushTarget { options: None, ..target(4) }]);
+        let service = Jid::parse("push.example").unwrap();
+        assert_eq!(store.push().disable(alice, &service, Some("n3")).await.unwrap(), 1);
+        assert_eq!(store.push().disable(alice, &Jid::parse("b").unwrap(), None).await.unwrap(), 0);
+        assert_eq!(store.push().disable(alice, &service, None).await.unwrap(), 2);
+        assert!(store.push().list(alice).await.unwrap().is_empty());
+    }
+}

@@ -123,3 +123,34 @@ impl Reports<'_> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{NOON, account, open};
+
+    #[tokio::test]
+    async fn reports_queue_until_they_are_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let report = Report {
+            at: NOON,
+            reporter: alice,
+            about: Jid::parse("eve@e/x").unwrap(),
+            reason: "urn:xmpp:reporting:spam".into(),
+            text: "Never came to me".into(),
+            stanza_ids: vec![(Jid::parse("alice@a").unwrap(), "abc".into())],
+        };
+        let first = store.reports().file(report.clone(), 2).await.unwrap();
+        let second = store.reports().file(report.clone(), 2).await.unwrap();
+        let third = store.reports().file(report.clone(), 2).await;
+        assert!(matches!(third, Err(StoreError::TooMany { max: 2, .. })));
+        store.reports().resolve(first, NOON).await.unwrap();
+        assert!(matches!(store.reports().resolve(99, NOON).await, Err(StoreError::NotFound)));
+        let open = store.reports().list(true, None, 10).await.unwrap();
+        assert_eq!(open, [Filed { id: second, report: report.clone(), resolved: None }]);
+        let all = store.reports().list(false, Some(second), 10).await.unwrap();
+        assert_eq!(all, [Filed { id: first, report, resolved: Some(NOON) }]);
+    }
+}

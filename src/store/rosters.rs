@@ -402,3 +402,129 @@ fn write_request(
     .execute(params![owner.0, contact.as_str(), now.0, &stanza[..]])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::store::tests::{NOON, account, jid, open};
+
+    const LIMITS: RosterLimits = RosterLimits { items_max: 100, requests_max: 3 };
+
+    async fn set(store: &Store, owner: AccountId, contact: &str, name: &str) -> u64 {
+        let name = Some(name.to_owned());
+        let contact = jid(contact);
+        let edited = store
+            .rosters()
+            .edit(owner, &contact.clone(), LIMITS, NOON, move |entry| {
+                let mut item = entry.item.take().unwrap_or_else(|| RosterItem::new(contact));
+                item.name = name;
+                entry.item = Some(item);
+            })
+            .await
+            .unwrap();
+        edited.version.unwrap()
+    }
+
+    async fn remove(store: &Store, owner: AccountId, contact: &str) {
+        store.rosters().edit(owner, &jid(contact), LIMITS, NOON, |e| e.item = None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_one_act_and_counts_only_when_the_item_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let bob = jid("bob@b");
+        assert_eq!(set(&store, alice, "bob@b", "Bob").await, 1);
+        let edited = store
+            .rosters()
+            .edit(alice, &bob, LIMITS, NOON, |entry| {
+                let item = entry.item.as_mut().unwrap();
+                item.subscription = Subscription::Both;
+                item.groups = vec!["Friends".into(), "Chess".into()];
+                item.ask = true;
+                item.approved = true;
+                item.name.clone()
+            })
+            .await
+            .unwrap();
+        assert_eq!((edited.version, edited.value.as_deref()), (Some(2), Some("Bob")));
+        assert_eq!(edited.before.item.unwrap().subscription, Subscription::None);
+        let roster = store.rosters().get(alice).await.unwrap();
+        assert_eq!((roster.version, roster.items), (2, vec![edited.after.item.unwrap()]));
+        let same = store.rosters().edit(alice, &bob, LIMITS, NOON, |_| ()).await.unwrap();
+        assert_eq!(same.version, None);
+        let facts = store.facts(&jid("alice@a")).await.unwrap().unwrap();
+        let contact = facts.contact("bob@b").unwrap();
+        assert!(contact.subscription.to() && contact.subscription.from() && contact.ask);
+        assert!(facts.contact("eve@b").is_none());
+        let rosters = store.rosters();
+        let nobody = rosters.edit(AccountId(77), &bob, LIMITS, NOON, |entry| {
+            entry.item = Some(RosterItem::new(jid("bob@b")));
+        });
+        assert!(matches!(nobody.await, Err(StoreError::NoSuchAccount)));
+    }
+
+    #[tokio::test]
+    async fn an_old_version_is_told_what_changed_and_a_very_old_one_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        for n in 0..10 {
+            set(&store, alice, &format!("c{n}@b"), "x").await;
+        }
+        remove(&store, alice, "c3@b").await;
+        set(&store, alice, "c0@b", "y").await;
+        let RosterChanges::Since(changes) = store.rosters().changes(alice, 9).await.unwrap() else {
+            panic!("the whole roster for a young version");
+        };
+        let told: Vec<_> =
+            changes.iter().map(|c| (c.version, c.jid.as_str(), c.item.is_some())).collect();
+        assert_eq!(told, [(10, "c9@b", true), (11, "c3@b", false), (12, "c0@b", true)]);
+        assert_eq!(
+            store.rosters().changes(alice, 12).await.unwrap(),
+            RosterChanges::Since(Vec::new())
+        );
+        let future = store.rosters().changes(alice, 13).await.unwrap();
+        assert!(matches!(future, RosterChanges::Whole(_)));
+        for n in 0..REMOVED_MAX + 5 {
+            set(&store, alice, &format!("gone{n}@b"), "x").await;
+            remove(&store, alice, &format!("gone{n}@b")).await;
+        }
+        let old = store.rosters().changes(alice, 9).await.unwrap();
+        let RosterChanges::Whole(roster) = old else { panic!("changes that are forgotten") };
+        assert_eq!(roster.items.len(), 9);
+        assert!(matches!(
+            store.rosters().changes(alice, roster.version - 20).await.unwrap(),
+            RosterChanges::Since(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn contacts_and_requests_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let alice = account(&store, "alice@a").await;
+        let few = RosterLimits { items_max: 2, requests_max: 2 };
+        for n in 0..4 {
+            let contact = jid(&format!("c{n}@b"));
+            let item = RosterItem::new(contact.clone());
+            let added =
+                store.rosters().edit(alice, &contact, few, NOON, |e| e.item = Some(item)).await;
+            assert_eq!(added.is_ok(), n < 2, "{n}");
+            let stanza = Bytes::from(format!("<presence id='{n}'/>"));
+            let now = Now(NOON.0 - n);
+            let asked =
+                store.rosters().edit(alice, &contact, few, now, |e| e.request = Some(stanza)).await;
+            assert_eq!(asked.is_ok(), n < 2, "{n}");
+        }
+        let roster = store.rosters();
+        let requests = roster.requests(alice).await.unwrap();
+        let order: Vec<_> = requests.iter().map(|(jid, _)| jid.as_str()).collect();
+        assert_eq!(order, ["c1@b", "c0@b"]);
+        roster.edit(alice, &jid("c1@b"), few, NOON, |e| e.request = None).await.unwrap();
+        assert_eq!(roster.requests(alice).await.unwrap().len(), 1);
+        assert!(roster.item(alice, &jid("c0@b")).await.unwrap().request.is_some());
+    }
+}
