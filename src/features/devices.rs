@@ -132,35 +132,4 @@ fn password_reset_required() -> StanzaError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::AccountId;
-
-    #[test]
-    fn a_device_is_listed_as_in_the_example() {
-        let at = |text: &str| Now::parse_xmpp(text).expect("a time");
-        let device = Device {
-            id: 12,
-            account: AccountId(1),
-            agent: [0; 16],
-            software: Some("Gajim".to_owned()),
-            name: Some("Juliet's laptop".to_owned()),
-            first_seen: at("2023-04-06T14:26:08Z"),
-            last_seen: at("2023-04-06T14:30:00Z"),
-            password: true,
-            token: false,
-        };
-        assert_eq!(
-            client_of_device(&device, true, at("2023-04-06T14:37:25Z")).to_xml(ns::CLIENT_ACCESS),
-            "<client connected='true' id='12' type='session'>\
-             <first-seen>2023-04-06T14:26:08.000Z</first-seen><last-seen>2023-04-06T14:37:25.000Z</last-seen>\
-             <auth><password/></auth><permission status='unrestricted'/>\
-             <user-agent><software>Gajim</software><device>Juliet's laptop</device></user-agent></client>"
-        );
-        let away = client_of_device(&device, false, at("2023-04-06T14:37:25Z"));
-        assert_eq!(
-            away.child_text("last-seen", ns::CLIENT_ACCESS).as_deref(),
-            Some("2023-04-06T14:30:00.000Z")
-        );
-    }
-}
+mod tests;
