@@ -1,4 +1,45 @@
 //! Coucou: a whole XMPP service in one binary.
+//!
+//! # The house
+//!
+//! One folder is one room with one job. A room may use rooms of its own row and of the rows below.
+//!
+//! | room | job |
+//! |---|---|
+//! | [`cli`] | commands; each is a thin client of an admin operation |
+//! | [`server`] | start, reload, stop: the only place that knows all rooms |
+//! | [`admin`] | operators' acts, defined once, and the socket they come in by |
+//! | [`stream`] | one task per connection: negotiation, stream management, components |
+//! | [`delivery`] | the two ordered pipelines, of sender and of receiver |
+//! | [`features`] | what a stanza means: one file per feature |
+//! | [`router`] | from an address to a mailbox: sessions and services |
+//! | [`auth`], [`access`] | who somebody is; what they may cost us |
+//! | [`store`], [`net`], [`config`], [`telemetry`] | disk, sockets, settings, sight |
+//! | [`stanza`], [`xml`], [`jid`], [`time`] | the vocabulary: no I/O, no runtime |
+//!
+//! `tests/it/tidy.rs` holds the arrows down.
+//!
+//! # Life of a message
+//!
+//! Alice's phone sends Bob a message; both have their archive on.
+//!
+//! 1. [`stream::c2s`]: her task sleeps without a buffer until the socket is readable; then
+//!    [`net::Socket`] decrypts what has come into a text lent for the moment.
+//! 2. [`xml::framer`] finds the end of `<message/>` and enforces every rule of XML in XMPP in the
+//!    same pass; [`stanza::Stanza`] gets head, children's places and one copy of the payload.
+//! 3. [`delivery::outbound`] reads top to bottom: `from` is stamped, her block list asked, forged
+//!    stanza ids stripped, her archive's wish noted, carbons for her other devices queued.
+//! 4. [`router::Router::resolve`]: Bob has an account here, so [`delivery::inbound`] goes on: his
+//!    block list, his archive, then the sessions RFC 6121 §8.5 names, carbons, offline, push.
+//! 5. [`store::Store::append`]: one row for both archives, for the counters of her stream and for
+//!    his queue, on its way to the writer. Nobody waits for it yet.
+//! 6. [`router::Mailbox`]: his task wakes once, however much waits, and writes all of it into as
+//!    few TLS records as hold it; [`stream::sm`] keeps it until he acknowledges.
+//! 7. She asks `<r/>`. The answer is a mark that follows her message through the writer's queue:
+//!    when the transaction that holds it is on disk, `<a h='…'/>` goes out, and not before.
+//!
+//! A crash between any two of these lines loses nothing she was told is safe, and nothing Bob was
+//! not given: the row carries both sessions' places ([`stream::lifecycle`]).
 
 pub mod access;
 pub mod auth;
@@ -8,6 +49,7 @@ pub mod features;
 pub mod jid;
 pub mod net;
 pub mod router;
+pub mod server;
 pub mod stanza;
 pub mod store;
 pub mod stream;

@@ -14,7 +14,7 @@ use crate::auth::{
 use crate::config::{HostConfig, Mechanism};
 use crate::jid::BareJid;
 use crate::store::accounts::ScramRow;
-use crate::store::devices::{Agent, Slot, Token as TokenRow};
+use crate::store::devices::{Agent, TokenRow, TokenRows};
 use crate::store::{AccountId, StoreError};
 use crate::time::Now;
 
@@ -54,6 +54,8 @@ async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answ
             Answer::Credentials(credentials(streams, &jid).await?)
         }
         Ask::VerifyPlain(job) => {
+            // One per core at a time: guesses queue up, the server goes on.
+            let Ok(_turn) = streams.hashing.acquire().await else { return Ok(Answer::Unavailable) };
             match tokio::task::spawn_blocking(move || job.run()).await {
                 Ok(verdict) => Answer::Plain(verdict),
                 // The job panicked; whoever it was has proved nothing.
@@ -71,7 +73,12 @@ async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answ
         }
         Ask::StoreToken { account, agent, token } => {
             if let Some(device) = device_of(streams, &account, &agent).await? {
-                streams.router.store.devices().put_token(device, row(token, Slot::New)).await?;
+                let edit = move |rows: &mut TokenRows| {
+                    let mut tokens = from_rows(std::mem::take(rows));
+                    tokens.issue(token);
+                    *rows = to_rows(tokens);
+                };
+                streams.router.store.devices().edit_tokens(device, edit).await?;
             }
             Answer::Stored
         }
@@ -137,39 +144,36 @@ async fn tokens(
     mechanism: HtMechanism,
 ) -> Result<Option<(Account, Tokens)>, StoreError> {
     let Some(account) = account(streams, jid).await? else { return Ok(None) };
-    let found = streams.router.store.devices().find(account.id, &agent.to_string()).await?;
+    let found = streams.router.store.devices().find(account.id, agent.0).await?;
     let Some((_, rows)) = found else { return Ok(None) };
-    let mut tokens = Tokens::default();
-    for row in rows {
-        let slot = row.slot;
-        let Some(token) = token(row).filter(|t| t.mechanism == mechanism) else { continue };
-        match slot {
-            Slot::New => tokens.new = Some(token),
-            Slot::Current => tokens.current = Some(token),
-        }
-    }
+    let mut tokens = from_rows(rows);
+    tokens.new = tokens.new.filter(|t| t.mechanism == mechanism);
+    tokens.current = tokens.current.filter(|t| t.mechanism == mechanism);
     Ok(Some((account, tokens)))
 }
 
-fn token(row: TokenRow) -> Option<Token> {
-    Some(Token {
-        nonce: row.secret.try_into().ok()?,
-        mechanism: HtMechanism::from_name(&row.mechanism)?,
-        issued: row.created,
-        expires: row.expires,
-        count: row.count.and_then(|c| u32::try_from(c).ok()).unwrap_or(0),
-    })
+fn from_rows(rows: TokenRows) -> Tokens {
+    let token = |row: TokenRow| {
+        Some(Token {
+            nonce: row.nonce,
+            mechanism: HtMechanism::from_name(&row.mechanism)?,
+            issued: row.issued,
+            expires: row.expires,
+            count: row.count,
+        })
+    };
+    Tokens { new: rows.new.and_then(token), current: rows.current.and_then(token) }
 }
 
-fn row(token: Token, slot: Slot) -> TokenRow {
-    TokenRow {
-        slot,
+fn to_rows(tokens: Tokens) -> TokenRows {
+    let row = |token: Token| TokenRow {
+        nonce: token.nonce,
         mechanism: token.mechanism.name().to_owned(),
-        secret: token.nonce.to_vec(),
-        created: token.issued,
+        issued: token.issued,
         expires: token.expires,
-        count: None,
-    }
+        count: token.count,
+    };
+    TokenRows { new: tokens.new.map(row), current: tokens.current.map(row) }
 }
 
 async fn use_token(
@@ -182,23 +186,19 @@ async fn use_token(
         return Ok(Err(TokenRefusal::Gone));
     };
     let devices = streams.router.store.devices();
-    let Some((device, rows)) = devices.find(id, &agent.to_string()).await? else {
+    let Some((device, _)) = devices.find(id, agent.0).await? else {
         return Ok(Err(TokenRefusal::Gone));
     };
-    let Some(found) = rows.iter().find(|row| row.secret == usage.nonce) else {
-        return Ok(Err(TokenRefusal::Gone));
+    let edit = move |rows: &mut TokenRows| {
+        let mut tokens = from_rows(std::mem::take(rows));
+        let verdict = tokens.apply(usage);
+        *rows = to_rows(tokens);
+        verdict
     };
-    let count = usage.count.map(u64::from);
-    if !devices.use_token(device.id, found.slot, &usage.nonce, count, Now::read()).await? {
-        return Ok(Err(TokenRefusal::Replayed));
+    match devices.edit_tokens(device.id, edit).await {
+        Err(StoreError::NotFound) => Ok(Err(TokenRefusal::Gone)),
+        verdict => verdict,
     }
-    if usage.invalidate {
-        devices.drop_tokens(device.id).await?;
-    }
-    if let Some(token) = usage.issue {
-        devices.put_token(device.id, row(token, Slot::New)).await?;
-    }
-    Ok(Ok(()))
 }
 
 /// The device row of a client that names itself; made when it is new.
@@ -210,9 +210,9 @@ async fn device_of(
     let (Some(id), Some(name)) = (account.account, agent.id) else { return Ok(None) };
     let Some(host) = streams.router.host(account.jid.domain()) else { return Ok(None) };
     let row = Agent {
-        agent: name.to_string(),
-        software: agent.software.as_deref().unwrap_or_default().to_owned(),
-        name: agent.device.as_deref().unwrap_or_default().to_owned(),
+        id: name.0,
+        software: agent.software.as_deref().map(str::to_owned),
+        name: agent.device.as_deref().map(str::to_owned),
     };
     let by_password = !matches!(account.mechanism, MechanismName::HashedToken(_));
     let devices = streams.router.store.devices();

@@ -1,3 +1,93 @@
+//! XML streams. `negotiate` and `sm` are sans-IO; `c2s` and `component` are the tasks that drive
+//! them, one per connection; `lifecycle` is what becomes of a session apart from its connection.
+
+mod accounts;
+pub mod c2s;
+pub mod component;
 pub mod errors;
+pub mod lifecycle;
 pub mod negotiate;
+mod signin;
 pub mod sm;
+mod throttle;
+
+pub use accounts::scram_row;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::auth::ServerSecret;
+use crate::net::tls::Acceptor;
+use crate::router::{Router, Session};
+use crate::store::MessageId;
+use errors::StreamError;
+use throttle::Throttle;
+
+/// What every stream needs besides the router.
+pub struct Streams {
+    pub router: Arc<Router>,
+    acceptor: Acceptor,
+    throttle: Throttle,
+    /// Passwords that are being hashed.
+    hashing: Semaphore,
+    /// Makes tokens, and the answers for unknown accounts, which stay the same.
+    secret: Arc<ServerSecret>,
+    /// How many connections have a task.
+    attended: watch::Sender<usize>,
+}
+
+/// Why a task stops serving a connection.
+pub enum Ending {
+    /// The client closed the stream; its session ends.
+    Closed,
+    /// The connection is gone without a word; the session may be resumed.
+    Lost,
+    /// The client broke the rules, or somebody ended the session: both end, with this error.
+    Refused(StreamError),
+    /// The session goes on over another connection, which waits for this word.
+    Superseded(oneshot::Sender<()>),
+    /// The server stops; the session may be resumed after it starts again.
+    Stopped,
+}
+
+impl Streams {
+    pub fn new(router: Arc<Router>, acceptor: Acceptor, secret: Arc<ServerSecret>) -> Streams {
+        let throttle = Throttle::new(&router.config.load().limits);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hashing = Semaphore::new(cores);
+        Streams { router, acceptor, throttle, hashing, secret, attended: watch::Sender::new(0) }
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub fn attend(self: &Arc<Self>) -> Attended {
+        self.attended.send_modify(|count| *count += 1);
+        Attended(Arc::clone(self))
+    }
+
+    /// Resolves when no connection is attended any more.
+    pub async fn idle(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.attended.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// The client has these offline messages now.
+    fn forget_offline(self: &Arc<Self>, session: &Session, ids: Vec<MessageId>) {
+        let router = Arc::clone(&self.router);
+        let account = session.account;
+        tokio::spawn(async move {
+            if let Err(error) = router.store.offline().remove(account, ids).await {
+                tracing::warn!(%error, "offline messages were delivered and may be so again");
+            }
+        });
+    }
+}
+
+/// See [`Streams::attend`].
+pub struct Attended(Arc<Streams>);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.0.attended.send_modify(|count| *count -= 1);
+    }
+}

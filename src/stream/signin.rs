@@ -15,7 +15,7 @@ use super::negotiate::{
     SmEnabled, SmRequest, StreamLimits,
 };
 use super::{Streams, accounts};
-use crate::auth::{Channel, MechanismName};
+use crate::auth::{Channel, Failure, MechanismName};
 use crate::config::{Config, HostConfig, ResourceConflict};
 use crate::features;
 use crate::jid::Jid;
@@ -221,7 +221,10 @@ impl Signin {
 
     fn refused(&self, refused: &Refused) {
         METRICS.logins_failed.inc();
-        self.streams.note_failure(self.conn.peer.ip(), refused.account.as_ref());
+        // Who was told to wait, or gave up, has guessed nothing.
+        if !matches!(refused.failure, Failure::TemporaryAuthFailure | Failure::Aborted) {
+            self.streams.note_failure(self.conn.peer.ip(), refused.account.as_ref());
+        }
         let account = refused.account.as_ref().map(|a| a.as_str()).unwrap_or("?");
         let address = self.streams.router.config.load().log.addresses.show(self.conn.peer.ip());
         tracing::warn!(account, %address, reason = %refused.failure, "sign-in refused");
