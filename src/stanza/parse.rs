@@ -9,7 +9,7 @@ use crate::jid::JidError;
 use crate::stream::errors::{StreamCondition, StreamError};
 use crate::xml::fault::XmlError;
 use crate::xml::framer::{ChildNs, Framer, Limits, Outline};
-use crate::xml::scan::Scope;
+use crate::xml::scope::Scope;
 use crate::xml::{element, framer, ns};
 
 /// Why bytes are no stanza that could be routed.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::fault::XmlError;
 use super::framer::{self, Limits};
-use super::scan::{Scope, Sink, Tag};
+use super::scan::{Sink, Tag};
+use super::scope::Scope;
 use super::{ns, write};
 
 /// An element with its namespace resolved: prefixes are gone, but for those of attributes.

@@ -21,7 +21,8 @@ use std::sync::LazyLock;
 
 use super::element::{self, Element};
 use super::fault::{Fault, XmlError};
-use super::scan::{self, Done, Scanner, Scope};
+use super::scan::{self, Done, Scanner};
+use super::scope::{self, Scope};
 use super::{ns, write};
 use crate::stream::errors::StreamError;
 
@@ -410,7 +411,7 @@ impl<'a> Outline<'a> {
 
     pub(crate) fn name_bytes(&self) -> &'a [u8] {
         let outline = self.scanner.outline();
-        outline.map_or(&[], |o| scan::part(self.bytes, o.name.0, u32::from(o.name.1)))
+        outline.map_or(&[], |o| scope::part(self.bytes, o.name.0, u32::from(o.name.1)))
     }
 
     pub(crate) fn ns_bytes(&self) -> &'a [u8] {

@@ -3,7 +3,8 @@
 //! | file | job |
 //! |---|---|
 //! | [`framer`] | a stream's bytes → header, whole top-level elements, end; limits |
-//! | [`scan`] | the one scanner: every rule of XML, resumable at any byte |
+//! | `scan` | the one scanner: every rule of XML, resumable at any byte |
+//! | `scope` | what it keeps: places in the buffer, namespaces, the outline |
 //! | [`fault`] | what may be wrong, and the stream error for it |
 //! | [`element`] | a small owned tree for those who need one |
 //! | [`write`] | escaping and its reverse |
@@ -18,7 +19,8 @@ pub mod element;
 pub mod fault;
 pub mod framer;
 pub mod ns;
-pub mod scan;
+pub(crate) mod scan;
+pub(crate) mod scope;
 pub mod write;
 
 pub use element::Element;

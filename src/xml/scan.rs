@@ -2,256 +2,16 @@
 //! Namespaces in XML 1.0 and the restrictions of RFC 6120 §11, one byte after the other.
 //!
 //! It may be stopped after any byte and be given more: [`State`] says what it was reading, offsets
-//! say where. Names, values and namespaces are spans of the caller's buffer, so that nothing is
-//! copied. What it needs for that lives in [`Work`], which idle streams lend to each other.
-//!
-//! Beside checking, it keeps an outline of the element ([`Work`]'s `name`, `attributes`,
-//! `children`) from which stanzas are routed without a tree; a [`Sink`] may listen to build one.
+//! say where. Beside checking, it keeps an [`Outline`] of the element from which stanzas are routed
+//! without a tree; a [`Sink`] may listen to build one.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
 use super::chars::{self, Decoded};
 use super::fault::Fault;
 use super::framer::Limits;
-use super::{ns, write};
-
-/// Some text: a place, and where that place is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    start: u32,
-    len: u32,
-    home: Home,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
-    /// The buffer being scanned.
-    Buffer,
-    /// The text of the enclosing [`Scope`].
-    Scope,
-    /// `Work::unescaped`.
-    Unescaped,
-    /// The namespace of the prefix `xml`.
-    Xml,
-}
-
-impl Span {
-    pub(crate) const NONE: Span = Span { start: 0, len: 0, home: Home::Scope };
-
-    fn buffer(start: usize, end: usize) -> Span {
-        Span { start: small(start), len: small(end.saturating_sub(start)), home: Home::Buffer }
-    }
-
-    /// The place in the buffer, if it is there.
-    pub(crate) fn in_buffer(self) -> Option<(u32, u32)> {
-        (self.home == Home::Buffer).then_some((self.start, self.len))
-    }
-}
-
-/// Offsets fit into 32 bits: views are clamped to [`Limits`].
-fn small(at: usize) -> u32 {
-    debug_assert!(u32::try_from(at).is_ok());
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-fn wide(at: u32) -> usize {
-    usize::try_from(at).unwrap_or(usize::MAX)
-}
-
-/// The part of `bytes` at a place; empty where there is none, which only a caller who passes
-/// another buffer than he had scanned can see.
-pub(crate) fn part(bytes: &[u8], start: u32, len: u32) -> &[u8] {
-    bytes.get(wide(start)..wide(start).saturating_add(wide(len))).unwrap_or_default()
-}
-
-/// Namespaces bound outside of what is scanned: on the stream header, or by the caller.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
-    text: String,
-    default: Option<Span>,
-    bindings: Vec<Binding>,
-    /// Qualified name of the stream header.
-    pub(crate) root: String,
-}
-
-impl Scope {
-    /// A scope that binds only the default namespace.
-    pub(crate) fn with_default(ns: &str) -> Scope {
-        let mut scope = Scope::default();
-        scope.default = Some(scope.keep(ns));
-        scope
-    }
-
-    fn keep(&mut self, text: &str) -> Span {
-        let start = small(self.text.len());
-        self.text.push_str(text);
-        Span { start, len: small(text.len()), home: Home::Scope }
-    }
-
-    pub(crate) fn default_ns(&self) -> &str {
-        self.default.map_or("", |span| self.read(span))
-    }
-
-    /// Prefixes and namespaces that were bound.
-    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.bindings.iter().map(|binding| (self.read(binding.prefix), self.read(binding.ns)))
-    }
-
-    fn read(&self, span: Span) -> &str {
-        self.text.get(wide(span.start)..wide(span.start) + wide(span.len)).unwrap_or_default()
-    }
-
-    pub(crate) fn bind(&mut self, prefix: &str, ns: &str) {
-        let binding = Binding { prefix: self.keep(prefix), ns: self.keep(ns), depth: 0 };
-        self.bindings.push(binding);
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Binding {
-    prefix: Span,
-    ns: Span,
-    /// Depth of the element that made it; 0 if it is of the scope.
-    depth: u16,
-}
-
-/// An attribute of a start tag, by place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attribute {
-    name: u32,
-    value: u32,
-    value_len: u32,
-    name_len: u16,
-    /// Offset of the colon within the name; 0 without prefix.
-    colon: u16,
-    /// The value's markup is the value: no references, nothing to normalise.
-    simple: bool,
-}
-
-impl Attribute {
-    pub(crate) fn name<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        part(buf, self.name, u32::from(self.name_len))
-    }
-
-    fn raw<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        part(buf, self.value, self.value_len)
-    }
-
-    pub(crate) fn value<'a>(&self, buf: &'a [u8]) -> Cow<'a, str> {
-        match self.simple {
-            true => write::utf8(self.raw(buf)),
-            false => write::read_value(self.raw(buf)),
-        }
-    }
-
-    fn prefix<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        part(buf, self.name, u32::from(self.colon))
-    }
-
-    fn local<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        let name = self.name(buf);
-        match self.colon {
-            0 => name,
-            colon => name.get(usize::from(colon) + 1..).unwrap_or_default(),
-        }
-    }
-
-    pub(crate) fn is_declaration(&self, buf: &[u8]) -> bool {
-        match self.colon {
-            0 => self.name(buf) == b"xmlns",
-            _ => self.prefix(buf) == b"xmlns",
-        }
-    }
-}
-
-/// An element that is not closed yet.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    name: u32,
-    name_len: u16,
-    /// How many bindings hold outside of it.
-    bindings: u16,
-    /// Its default namespace.
-    default: Span,
-}
-
-/// A child of the top-level element.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Child {
-    /// Local name.
-    pub(crate) name: u32,
-    pub(crate) name_len: u16,
-    /// It is in the namespace of its parent.
-    pub(crate) inherits: bool,
-    pub(crate) ns: Span,
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-}
-
-/// What the scanner keeps while inside an element, and the outline of the last one.
-#[derive(Debug, Default)]
-pub(crate) struct Work {
-    open: Vec<Open>,
-    bindings: Vec<Binding>,
-    attributes: Vec<Attribute>,
-    /// Namespace names that were written with references.
-    unescaped: String,
-    outline: Outline,
-}
-
-/// The first two levels of a top-level element.
-#[derive(Debug)]
-pub(crate) struct Outline {
-    /// Local name.
-    pub(crate) name: (u32, u16),
-    pub(crate) ns: Span,
-    pub(crate) attributes: Vec<Attribute>,
-    pub(crate) children: Vec<Child>,
-    /// Between start tag and end tag.
-    pub(crate) content: (u32, u32),
-    /// The content means the same in any element of the same namespace that binds no prefix:
-    /// no prefix from further out, no child that repeats the namespace of the element.
-    pub(crate) stands_alone: bool,
-}
-
-impl Default for Outline {
-    fn default() -> Outline {
-        Outline {
-            name: (0, 0),
-            ns: Span::NONE,
-            attributes: Vec::new(),
-            children: Vec::new(),
-            content: (0, 0),
-            stands_alone: true,
-        }
-    }
-}
-
-thread_local! {
-    /// Work areas of streams that are between elements. A thousand idle streams need none.
-    #[expect(clippy::vec_box, reason = "streams hold a pointer, not the whole area")]
-    static SPARE: RefCell<Vec<Box<Work>>> = const { RefCell::new(Vec::new()) };
-}
-
-const SPARE_MAX: usize = 4;
-/// A work area that one huge stanza has grown is not kept.
-const SPARE_CHILDREN_MAX: usize = 64;
-
-fn borrow_work() -> Box<Work> {
-    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
-}
-
-fn return_work(mut work: Box<Work>) {
-    work.clear();
-    if work.outline.children.capacity() <= SPARE_CHILDREN_MAX && work.unescaped.capacity() <= 4096 {
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < SPARE_MAX {
-                spare.push(work);
-            }
-        });
-    }
-}
+use super::scope::{self, Attribute, Open, Outline, Scope, Span, Work, part, short, small};
+use super::write;
 
 /// Listens to what was scanned. Called only with valid parts, in document order.
 pub(crate) trait Sink {
@@ -298,37 +58,6 @@ impl<'a> Tag<'a> {
     }
 }
 
-impl Work {
-    /// Ready for the next element. The outline is made anew by its start tag.
-    fn clear(&mut self) {
-        self.open.clear();
-        self.bindings.clear();
-        self.attributes.clear();
-        self.unescaped.clear();
-    }
-
-    fn get<'a>(&'a self, span: Span, buf: &'a [u8], scope: &'a Scope) -> &'a [u8] {
-        let home = match span.home {
-            Home::Buffer => buf,
-            Home::Scope => scope.text.as_bytes(),
-            Home::Unescaped => self.unescaped.as_bytes(),
-            Home::Xml => return ns::XML.as_bytes(),
-        };
-        part(home, span.start, span.len)
-    }
-
-    /// Namespace of a prefix and the depth at which it was bound.
-    fn resolve(&self, prefix: &[u8], buf: &[u8], scope: &Scope) -> Option<(Span, u16)> {
-        if prefix == b"xml" {
-            return Some((Span { start: 0, len: 0, home: Home::Xml }, u16::MAX));
-        }
-        let all = scope.bindings.iter().chain(&self.bindings);
-        all.rev()
-            .find(|binding| self.get(binding.prefix, buf, scope) == prefix)
-            .map(|binding| (binding.ns, binding.depth))
-    }
-}
-
 /// What the scanner is in the middle of. `mark` is where that began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -370,6 +99,14 @@ pub(crate) enum Done {
     Element(usize),
     /// The end tag of the stream.
     StreamEnd(usize),
+}
+
+/// What one step of the scanner came to.
+enum Step {
+    On,
+    /// The buffer ends in the midst of a name or character.
+    More,
+    Done(Done),
 }
 
 /// Longest character reference that is looked at, from `&` to `;`: leading zeros are legal, but
@@ -434,7 +171,7 @@ impl Scanner {
     /// Between elements: lends the work area to others.
     pub(crate) fn rest(&mut self) {
         if let Some(work) = self.work.take() {
-            return_work(work);
+            scope::return_work(work);
         }
     }
 
@@ -445,8 +182,7 @@ impl Scanner {
 
     /// After [`Done::Header`]: the scope that the header opens, and its attributes.
     pub(crate) fn header_scope<'a>(&'a self, buf: &'a [u8]) -> (Scope, Option<Tag<'a>>) {
-        static EMPTY: Scope =
-            Scope { text: String::new(), default: None, bindings: Vec::new(), root: String::new() };
+        static EMPTY: Scope = Scope::EMPTY;
         let mut scope = Scope::default();
         let Some(work) = &self.work else { return (scope, None) };
         if let Some(root) = work.open.last() {
@@ -484,7 +220,7 @@ impl Scanner {
         limits: &Limits,
         sink: &mut impl Sink,
     ) -> Result<Option<Done>, Fault> {
-        let mut work = self.work.take().unwrap_or_else(borrow_work);
+        let mut work = self.work.take().unwrap_or_else(scope::borrow_work);
         let outcome = self.run(&mut work, buf, scope, limits, sink);
         self.work = Some(work);
         outcome
@@ -499,272 +235,301 @@ impl Scanner {
         sink: &mut impl Sink,
     ) -> Result<Option<Done>, Fault> {
         while let Some(&byte) = buf.get(self.pos) {
-            let at = self.pos;
-            match self.state {
-                State::Prolog => {
-                    self.pos = chars::skip(buf, at, chars::SPACE);
-                    match buf.get(self.pos) {
-                        Some(b'<') => self.markup(),
-                        Some(_) if self.header => return Err(Fault::NotAStream),
-                        Some(_) => return Err(Fault::BadMarkup),
-                        None => {}
-                    }
-                }
-                State::Text => {
-                    self.pos = chars::skip_text(buf, at);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(b'<') => {
-                            if let Some(raw) =
-                                buf.get(self.mark..self.pos).filter(|raw| !raw.is_empty())
-                            {
-                                sink.text(raw);
-                            }
-                            self.markup();
-                        }
-                        Some(b'&') => {
-                            self.ampersand = self.pos;
-                            self.state = State::TextReference;
-                            self.pos += 1;
-                        }
-                        Some(b'>') => {
-                            if buf
-                                .get(self.mark..self.pos)
-                                .is_some_and(|text| text.ends_with(b"]]"))
-                            {
-                                return Err(Fault::CdataEndInText);
-                            }
-                            self.pos += 1;
-                        }
-                        Some(_) => {
-                            let Some(()) = self.character(buf)? else { return Ok(None) };
-                        }
-                    }
-                }
-                State::Markup => match byte {
-                    b'/' => self.name_follows(State::EndName, at + 1),
-                    b'!' => {
-                        self.state = State::Bang;
-                        self.pos = at + 1;
-                        self.mark = at + 1;
-                    }
-                    b'?' => {
-                        if !(self.header && self.less == 0) {
-                            return Err(Fault::ProcessingInstruction);
-                        }
-                        self.state = State::Question;
-                        self.pos = at + 1;
-                        self.mark = at + 1;
-                    }
-                    _ => self.name_follows(State::StartName, at),
-                },
-                State::StartName => {
-                    if !self.name(buf, limits)? {
-                        return Ok(None);
-                    }
-                    self.name = (self.mark, self.pos);
-                    self.name_colon = self.colon;
-                    work.attributes.clear();
-                    self.state = State::AfterValue;
-                }
-                State::AfterValue | State::Space => match byte {
-                    b'>' => {
-                        self.pos = at + 1;
-                        if let Some(done) = self.open(work, buf, scope, limits, sink, false)? {
-                            return Ok(Some(done));
-                        }
-                    }
-                    b'/' => {
-                        self.state = State::Slash;
-                        self.pos = at + 1;
-                    }
-                    _ if chars::is(byte, chars::SPACE) => {
-                        self.state = State::Space;
-                        self.pos = chars::skip(buf, at, chars::SPACE);
-                    }
-                    _ if self.state == State::AfterValue => return Err(Fault::MissingSpace),
-                    _ => {
-                        if work.attributes.len() >= limits.attributes_max {
-                            return Err(Fault::TooManyAttributes);
-                        }
-                        self.name_follows(State::AttributeName, at);
-                    }
-                },
-                State::Slash => {
-                    if byte != b'>' {
-                        return Err(Fault::BadMarkup);
-                    }
-                    self.pos = at + 1;
-                    if let Some(done) = self.open(work, buf, scope, limits, sink, true)? {
-                        return Ok(Some(done));
-                    }
-                }
-                State::AttributeName => {
-                    if !self.name(buf, limits)? {
-                        return Ok(None);
-                    }
-                    work.attributes.push(Attribute {
-                        name: small(self.mark),
-                        name_len: short(self.pos - self.mark),
-                        colon: short(self.colon.saturating_sub(self.mark)),
-                        value: 0,
-                        value_len: 0,
-                        simple: true,
-                    });
-                    self.state = State::BeforeEquals;
-                }
-                State::BeforeEquals => {
-                    self.pos = chars::skip(buf, at, chars::SPACE);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(b'=') => {
-                            self.state = State::BeforeQuote;
-                            self.pos += 1;
-                        }
-                        Some(_) => return Err(Fault::MissingEquals),
-                    }
-                }
-                State::BeforeQuote => {
-                    self.pos = chars::skip(buf, at, chars::SPACE);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(&quote @ (b'\'' | b'"')) => {
-                            self.pos += 1;
-                            self.quote = quote;
-                            self.mark = self.pos;
-                            self.simple = true;
-                            self.state = State::Value;
-                        }
-                        Some(_) => return Err(Fault::MissingQuote),
-                    }
-                }
-                State::Value => {
-                    self.pos = chars::skip_value(buf, at);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(&quote) if quote == self.quote => {
-                            self.attribute(work, buf)?;
-                            self.state = State::AfterValue;
-                            self.pos += 1;
-                        }
-                        Some(b'\'' | b'"') => self.pos += 1,
-                        Some(b'\t' | b'\n' | b'\r') => {
-                            self.simple = false;
-                            self.pos += 1;
-                        }
-                        Some(b'&') => {
-                            self.simple = false;
-                            self.ampersand = self.pos;
-                            self.state = State::ValueReference;
-                            self.pos += 1;
-                        }
-                        Some(b'<') => return Err(Fault::LessThanInValue),
-                        Some(_) => {
-                            let Some(()) = self.character(buf)? else { return Ok(None) };
-                        }
-                    }
-                }
+            let step = match self.state {
+                State::Prolog => self.prolog(buf)?,
+                State::Text => self.text(buf, sink)?,
+                State::Cdata => self.cdata(buf, sink)?,
                 State::TextReference | State::ValueReference => self.reference(buf, byte)?,
-                State::EndName => {
-                    if !self.name(buf, limits)? {
-                        return Ok(None);
-                    }
-                    let expected = match work.open.last() {
-                        Some(open) => part(buf, open.name, u32::from(open.name_len)),
-                        None => scope.root.as_bytes(),
-                    };
-                    if buf.get(self.mark..self.pos) != Some(expected) {
-                        return Err(Fault::TagMismatch);
-                    }
-                    self.state = State::EndSpace;
-                }
-                State::EndSpace => {
-                    self.pos = chars::skip(buf, at, chars::SPACE);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(b'>') => {
-                            self.pos += 1;
-                            if work.open.is_empty() {
-                                return Ok(Some(Done::StreamEnd(self.pos)));
-                            }
-                            sink.end();
-                            if let Some(done) = self.close(work) {
-                                return Ok(Some(done));
-                            }
-                        }
-                        Some(_) => return Err(Fault::BadMarkup),
-                    }
-                }
+                State::Markup => self.markup_kind(byte)?,
                 State::Bang => self.bang(work, byte)?,
-                State::Cdata => {
-                    self.pos = chars::skip_text(buf, at);
-                    match buf.get(self.pos) {
-                        None => {}
-                        Some(b'<' | b'&') => self.pos += 1,
-                        Some(b'>') => {
-                            let inside = buf.get(self.mark..self.pos).unwrap_or_default();
-                            self.pos += 1;
-                            if let Some(raw) = inside.strip_suffix(b"]]") {
-                                sink.cdata(raw);
-                                self.state = State::Text;
-                                self.mark = self.pos;
-                            }
-                        }
-                        Some(_) => {
-                            let Some(()) = self.character(buf)? else { return Ok(None) };
-                        }
-                    }
-                }
-                State::Question => {
-                    // Only looked at as a whole; the header's limit bounds it.
-                    self.pos = at + 1;
-                    if byte == b'>' {
-                        let inside = buf.get(self.mark..at).unwrap_or_default();
-                        if let Some(inside) = inside.strip_suffix(b"?") {
-                            declaration(inside)?;
-                            self.state = State::Prolog;
-                        }
-                    } else if !(byte.is_ascii_graphic() || chars::is(byte, chars::SPACE)) {
-                        return Err(Fault::BadDeclaration);
-                    }
-                }
+                State::Question => self.question(buf, byte)?,
+                State::StartName => self.start_name(work, buf, limits)?,
+                State::Space | State::AfterValue => match byte {
+                    b'>' => self.open(work, buf, scope, limits, sink, false)?,
+                    _ => self.between_attributes(work, buf, limits, byte)?,
+                },
+                State::Slash => match byte {
+                    b'>' => self.open(work, buf, scope, limits, sink, true)?,
+                    _ => return Err(Fault::BadMarkup),
+                },
+                State::AttributeName => self.attribute_name(work, buf, limits)?,
+                State::BeforeEquals => self.equals(buf)?,
+                State::BeforeQuote => self.quote(buf)?,
+                State::Value => self.value(work, buf)?,
+                State::EndName => self.end_name(work, buf, scope, limits)?,
+                State::EndSpace => self.end_tag(work, buf, sink)?,
+            };
+            match step {
+                Step::On => {}
+                Step::More => return Ok(None),
+                Step::Done(done) => return Ok(Some(done)),
             }
         }
         Ok(None)
     }
 
-    fn markup(&mut self) {
-        self.less = self.pos;
-        self.pos += 1;
-        self.state = State::Markup;
+    fn prolog(&mut self, buf: &[u8]) -> Result<Step, Fault> {
+        self.pos = chars::skip(buf, self.pos, chars::SPACE);
+        match buf.get(self.pos) {
+            Some(b'<') => self.markup(),
+            Some(_) if self.header => return Err(Fault::NotAStream),
+            Some(_) => return Err(Fault::BadMarkup),
+            None => {}
+        }
+        Ok(Step::On)
     }
 
-    fn name_follows(&mut self, state: State, start: usize) {
+    fn text(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<Step, Fault> {
+        self.pos = chars::skip_text(buf, self.pos);
+        match buf.get(self.pos) {
+            Some(b'<') => {
+                let raw = self.marked(buf);
+                if !raw.is_empty() {
+                    sink.text(raw);
+                }
+                self.markup();
+            }
+            Some(b'&') => self.ampersand(State::TextReference),
+            Some(b'>') if self.marked(buf).ends_with(b"]]") => return Err(Fault::CdataEndInText),
+            Some(b'>') => self.pos += 1,
+            Some(_) => return self.characters(buf),
+            None => {}
+        }
+        Ok(Step::On)
+    }
+
+    fn cdata(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<Step, Fault> {
+        self.pos = chars::skip_text(buf, self.pos);
+        match buf.get(self.pos) {
+            Some(b'<' | b'&') => self.pos += 1,
+            Some(b'>') => {
+                let raw = self.marked(buf).strip_suffix(b"]]");
+                self.pos += 1;
+                if let Some(raw) = raw {
+                    sink.cdata(raw);
+                    self.follow(State::Text, self.pos);
+                }
+            }
+            Some(_) => return self.characters(buf),
+            None => {}
+        }
+        Ok(Step::On)
+    }
+
+    /// After `<`.
+    fn markup_kind(&mut self, byte: u8) -> Result<Step, Fault> {
+        match byte {
+            b'/' => self.follow(State::EndName, self.pos + 1),
+            b'!' => self.follow(State::Bang, self.pos + 1),
+            b'?' if self.header && self.less == 0 => self.follow(State::Question, self.pos + 1),
+            b'?' => return Err(Fault::ProcessingInstruction),
+            _ => self.follow(State::StartName, self.pos),
+        }
+        Ok(Step::On)
+    }
+
+    fn start_name(&mut self, work: &mut Work, buf: &[u8], limits: &Limits) -> Result<Step, Fault> {
+        let step = self.name(buf, limits)?;
+        if matches!(step, Step::On) {
+            self.name = (self.mark, self.pos);
+            self.name_colon = self.colon;
+            work.attributes.clear();
+            self.state = State::AfterValue;
+        }
+        Ok(step)
+    }
+
+    fn between_attributes(
+        &mut self,
+        work: &Work,
+        buf: &[u8],
+        limits: &Limits,
+        byte: u8,
+    ) -> Result<Step, Fault> {
+        match byte {
+            b'/' => {
+                self.state = State::Slash;
+                self.pos += 1;
+            }
+            _ if chars::is(byte, chars::SPACE) => {
+                self.state = State::Space;
+                self.pos = chars::skip(buf, self.pos, chars::SPACE);
+            }
+            _ if self.state == State::AfterValue => return Err(Fault::MissingSpace),
+            _ if work.attributes.len() >= limits.attributes_max => {
+                return Err(Fault::TooManyAttributes);
+            }
+            _ => self.follow(State::AttributeName, self.pos),
+        }
+        Ok(Step::On)
+    }
+
+    fn attribute_name(
+        &mut self,
+        work: &mut Work,
+        buf: &[u8],
+        limits: &Limits,
+    ) -> Result<Step, Fault> {
+        let step = self.name(buf, limits)?;
+        if matches!(step, Step::On) {
+            work.attributes.push(Attribute::named(self.mark, self.pos, self.colon));
+            self.state = State::BeforeEquals;
+        }
+        Ok(step)
+    }
+
+    fn equals(&mut self, buf: &[u8]) -> Result<Step, Fault> {
+        self.pos = chars::skip(buf, self.pos, chars::SPACE);
+        match buf.get(self.pos) {
+            Some(b'=') => self.follow(State::BeforeQuote, self.pos + 1),
+            Some(_) => return Err(Fault::MissingEquals),
+            None => {}
+        }
+        Ok(Step::On)
+    }
+
+    fn quote(&mut self, buf: &[u8]) -> Result<Step, Fault> {
+        self.pos = chars::skip(buf, self.pos, chars::SPACE);
+        match buf.get(self.pos) {
+            Some(&quote @ (b'\'' | b'"')) => {
+                self.quote = quote;
+                self.simple = true;
+                self.follow(State::Value, self.pos + 1);
+            }
+            Some(_) => return Err(Fault::MissingQuote),
+            None => {}
+        }
+        Ok(Step::On)
+    }
+
+    fn value(&mut self, work: &mut Work, buf: &[u8]) -> Result<Step, Fault> {
+        self.pos = chars::skip_value(buf, self.pos);
+        match buf.get(self.pos) {
+            Some(&quote) if quote == self.quote => {
+                work.end_attribute(buf, self.mark, self.pos, self.simple)?;
+                self.state = State::AfterValue;
+                self.pos += 1;
+            }
+            Some(b'\'' | b'"') => self.pos += 1,
+            Some(b'\t' | b'\n' | b'\r') => {
+                self.simple = false;
+                self.pos += 1;
+            }
+            Some(b'&') => {
+                self.simple = false;
+                self.ampersand(State::ValueReference);
+            }
+            Some(b'<') => return Err(Fault::LessThanInValue),
+            Some(_) => return self.characters(buf),
+            None => {}
+        }
+        Ok(Step::On)
+    }
+
+    fn end_name(
+        &mut self,
+        work: &Work,
+        buf: &[u8],
+        scope: &Scope,
+        limits: &Limits,
+    ) -> Result<Step, Fault> {
+        let step = self.name(buf, limits)?;
+        if matches!(step, Step::On) {
+            let expected = match work.open.last() {
+                Some(open) => part(buf, open.name, u32::from(open.name_len)),
+                None => scope.root.as_bytes(),
+            };
+            if self.marked(buf) != expected {
+                return Err(Fault::TagMismatch);
+            }
+            self.state = State::EndSpace;
+        }
+        Ok(step)
+    }
+
+    fn end_tag(
+        &mut self,
+        work: &mut Work,
+        buf: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<Step, Fault> {
+        self.pos = chars::skip(buf, self.pos, chars::SPACE);
+        match buf.get(self.pos) {
+            None => Ok(Step::On),
+            Some(b'>') => {
+                self.pos += 1;
+                if work.open.is_empty() {
+                    return Ok(Step::Done(Done::StreamEnd(self.pos)));
+                }
+                sink.end();
+                Ok(self.close(work))
+            }
+            Some(_) => Err(Fault::BadMarkup),
+        }
+    }
+
+    /// One byte of what can only be the XML declaration. It is only looked at as a whole; the
+    /// header's limit bounds it.
+    fn question(&mut self, buf: &[u8], byte: u8) -> Result<Step, Fault> {
+        if byte == b'>' {
+            if let Some(inside) = self.marked(buf).strip_suffix(b"?") {
+                declaration(inside)?;
+                self.state = State::Prolog;
+            }
+        } else if !(byte.is_ascii_graphic() || chars::is(byte, chars::SPACE)) {
+            return Err(Fault::BadDeclaration);
+        }
+        self.pos += 1;
+        Ok(Step::On)
+    }
+
+    /// What was read since `mark`.
+    fn marked<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
+        buf.get(self.mark..self.pos).unwrap_or_default()
+    }
+
+    /// Goes on with `state` at `start`.
+    fn follow(&mut self, state: State, start: usize) {
         self.state = state;
         self.pos = start;
         self.mark = start;
         self.colon = 0;
     }
 
-    /// Steps over one character that is not plain. `None` if the buffer ends in it.
-    fn character(&mut self, buf: &[u8]) -> Result<Option<()>, Fault> {
-        match chars::decode(buf.get(self.pos..).unwrap_or_default()) {
-            Decoded::Char(c, len) if chars::is_char(c) => {
-                self.pos += len;
-                Ok(Some(()))
+    /// At `<`.
+    fn markup(&mut self) {
+        self.less = self.pos;
+        self.follow(State::Markup, self.pos + 1);
+    }
+
+    /// At `&`. What was being read goes on behind the reference.
+    fn ampersand(&mut self, state: State) {
+        self.ampersand = self.pos;
+        self.state = state;
+        self.pos += 1;
+    }
+
+    /// Steps over a character that is not plain, and those beyond ASCII that follow.
+    fn characters(&mut self, buf: &[u8]) -> Result<Step, Fault> {
+        loop {
+            match chars::decode(buf.get(self.pos..).unwrap_or_default()) {
+                Decoded::Char(c, len) if chars::is_char(c) => self.pos += len,
+                Decoded::Char(..) => return Err(Fault::ForbiddenCharacter),
+                Decoded::Partial => return Ok(Step::More),
+                Decoded::Invalid => return Err(Fault::InvalidUtf8),
             }
-            Decoded::Char(..) => Err(Fault::ForbiddenCharacter),
-            Decoded::Partial => Ok(None),
-            Decoded::Invalid => Err(Fault::InvalidUtf8),
+            if buf.get(self.pos).is_none_or(u8::is_ascii) {
+                return Ok(Step::On);
+            }
         }
     }
 
-    /// Moves to the end of a qualified name. False if the buffer ends first.
-    fn name(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Fault> {
+    /// Moves to the end of a qualified name.
+    fn name(&mut self, buf: &[u8], limits: &Limits) -> Result<Step, Fault> {
         loop {
             self.pos = chars::skip(buf, self.pos, chars::NAME);
             match buf.get(self.pos) {
-                None => return Ok(false),
+                None => return Ok(Step::More),
                 Some(b':') if self.colon == 0 && self.pos > self.mark => {
                     self.colon = self.pos;
                     self.pos += 1;
@@ -773,7 +538,7 @@ impl Scanner {
                 Some(0x80..) => match chars::decode(buf.get(self.pos..).unwrap_or_default()) {
                     Decoded::Char(c, len) if chars::is_name_char(c) => self.pos += len,
                     Decoded::Char(..) => return Err(Fault::BadName),
-                    Decoded::Partial => return Ok(false),
+                    Decoded::Partial => return Ok(Step::More),
                     Decoded::Invalid => return Err(Fault::InvalidUtf8),
                 },
                 Some(_) => break,
@@ -793,13 +558,13 @@ impl Scanner {
                 }
         };
         match starts(self.mark) && (self.colon == 0 || starts(self.colon + 1)) {
-            true => Ok(true),
+            true => Ok(Step::On),
             false => Err(Fault::BadName),
         }
     }
 
     /// One byte of a reference.
-    fn reference(&mut self, buf: &[u8], byte: u8) -> Result<(), Fault> {
+    fn reference(&mut self, buf: &[u8], byte: u8) -> Result<Step, Fault> {
         let name = buf.get(self.ampersand + 1..self.pos).unwrap_or_default();
         match byte {
             b';' => {
@@ -827,11 +592,11 @@ impl Scanner {
             _ => return Err(Fault::BadReference),
         }
         self.pos += 1;
-        Ok(())
+        Ok(Step::On)
     }
 
     /// One byte after `<!`.
-    fn bang(&mut self, work: &Work, byte: u8) -> Result<(), Fault> {
+    fn bang(&mut self, work: &Work, byte: u8) -> Result<Step, Fault> {
         const CDATA: &[u8] = b"[CDATA[";
         let read = self.pos - self.mark;
         if CDATA.get(read) != Some(&byte) {
@@ -846,26 +611,12 @@ impl Scanner {
         }
         self.pos += 1;
         if read + 1 == CDATA.len() {
-            self.state = State::Cdata;
-            self.mark = self.pos;
+            self.follow(State::Cdata, self.pos);
         }
-        Ok(())
+        Ok(Step::On)
     }
 
-    /// The end of a value.
-    fn attribute(&mut self, work: &mut Work, buf: &[u8]) -> Result<(), Fault> {
-        let Some((last, before)) = work.attributes.split_last_mut() else { return Ok(()) };
-        last.value = small(self.mark);
-        last.value_len = small(self.pos - self.mark);
-        last.simple = self.simple;
-        let name = last.name(buf);
-        match before.iter().any(|other| other.name(buf) == name) {
-            true => Err(Fault::DuplicateAttribute),
-            false => Ok(()),
-        }
-    }
-
-    /// The end of a start tag: namespaces, uniqueness, outline.
+    /// The end of a start tag, at its `>`: namespaces, uniqueness, outline.
     fn open(
         &mut self,
         work: &mut Work,
@@ -874,192 +625,74 @@ impl Scanner {
         limits: &Limits,
         sink: &mut impl Sink,
         empty: bool,
-    ) -> Result<Option<Done>, Fault> {
+    ) -> Result<Step, Fault> {
         if work.open.len() >= usize::from(limits.depth_max) {
             return Err(Fault::TooDeep);
         }
+        self.pos += 1;
         let depth = short(work.open.len() + 1);
         let outer_bindings = short(work.bindings.len());
-        let inherited =
-            work.open.last().map_or(scope.default.unwrap_or(Span::NONE), |open| open.default);
-        let declared = declare(work, buf, scope, limits, depth)?;
-        let default = declared.unwrap_or(inherited);
-
-        let (name_start, name_end) = self.name;
-        let (ns, local_start) = match self.name_colon {
-            0 => (default, name_start),
-            colon => {
-                let prefix = buf.get(name_start..colon).unwrap_or_default();
-                let (ns, bound_at) =
-                    work.resolve(prefix, buf, scope).ok_or(Fault::UnboundPrefix)?;
-                work.outline.stands_alone &= depth == 1 || bound_at > 1;
-                (ns, colon + 1)
-            }
+        let declared = work.declare(buf, scope, limits, depth)?;
+        let default = declared.unwrap_or_else(|| work.default(scope));
+        let (start, end) = self.name;
+        let (ns, local) = match self.name_colon {
+            0 => (default, start),
+            colon => (work.element_ns(buf, start..colon, scope, depth)?, colon + 1),
         };
-        check_attributes(work, buf, scope, depth)?;
+        work.check_attributes(buf, scope, depth)?;
 
+        let name = (small(local), short(end - local));
         match depth {
-            1 => {
-                let outline = &mut work.outline;
-                outline.name = (small(local_start), short(name_end - local_start));
-                outline.ns = ns;
-                outline.attributes.clear();
-                outline.attributes.extend_from_slice(&work.attributes);
-                outline.children.clear();
-                outline.content = (small(self.pos), small(self.pos));
-                let same = same_ns(work, ns, default, buf, scope);
-                work.outline.stands_alone = same;
-            }
+            1 => work.begin_outline(name, ns, default, self.pos, buf, scope),
             2 => {
-                if work.outline.children.len() >= limits.children_max {
-                    return Err(Fault::TooManyChildren);
-                }
-                let inherits = same_ns(work, work.outline.ns, ns, buf, scope);
-                let repeats = inherits && (declared.is_some() || self.name_colon > 0);
-                work.outline.stands_alone &= !repeats;
-                work.outline.children.push(Child {
-                    name: small(local_start),
-                    name_len: short(name_end - local_start),
-                    inherits,
-                    ns,
-                    start: small(self.less),
-                    end: 0,
-                });
+                let explicit = declared.is_some() || self.name_colon > 0;
+                work.add_child(name, ns, explicit, self.less, buf, scope, limits)?;
             }
             _ => {}
         }
-
-        let name = buf.get(local_start..name_end).unwrap_or_default();
+        let name = buf.get(local..end).unwrap_or_default();
         sink.start(&Tag { name, ns: work.get(ns, buf, scope), work, scope, buf });
         work.open.push(Open {
-            name: small(name_start),
-            name_len: short(name_end - name_start),
+            name: small(start),
+            name_len: short(end - start),
             bindings: outer_bindings,
             default,
         });
         if self.header {
-            if empty {
-                return Err(Fault::NotAStream);
-            }
-            return Ok(Some(Done::Header(self.pos)));
+            return match empty {
+                true => Err(Fault::NotAStream),
+                false => Ok(Step::Done(Done::Header(self.pos))),
+            };
         }
-        if !empty {
-            self.state = State::Text;
-            self.mark = self.pos;
-            return Ok(None);
+        if empty {
+            sink.end();
+            self.less = self.pos;
+            return Ok(self.close(work));
         }
-        sink.end();
-        self.less = self.pos;
-        Ok(self.close(work))
+        self.follow(State::Text, self.pos);
+        Ok(Step::On)
     }
 
     /// The end of an element, behind its `>`.
-    fn close(&mut self, work: &mut Work) -> Option<Done> {
+    fn close(&mut self, work: &mut Work) -> Step {
         if let Some(open) = work.open.pop() {
             work.bindings.truncate(usize::from(open.bindings));
         }
-        self.state = State::Text;
-        self.mark = self.pos;
+        self.follow(State::Text, self.pos);
         match work.open.len() {
             0 => {
                 work.outline.content.1 = small(self.less);
-                Some(Done::Element(self.pos))
+                return Step::Done(Done::Element(self.pos));
             }
             1 => {
                 if let Some(child) = work.outline.children.last_mut() {
                     child.end = small(self.pos);
                 }
-                None
             }
-            _ => None,
-        }
-    }
-}
-
-/// Lengths of names and numbers of bindings fit into 16 bits: both are limited.
-fn short(len: usize) -> u16 {
-    debug_assert!(u16::try_from(len).is_ok());
-    u16::try_from(len).unwrap_or(u16::MAX)
-}
-
-fn same_ns(work: &Work, one: Span, other: Span, buf: &[u8], scope: &Scope) -> bool {
-    let same_place = one.start == other.start && one.len == other.len && one.home == other.home;
-    same_place || work.get(one, buf, scope) == work.get(other, buf, scope)
-}
-
-/// Takes the namespace declarations of a start tag; returns the default namespace if it has one.
-fn declare(
-    work: &mut Work,
-    buf: &[u8],
-    scope: &Scope,
-    limits: &Limits,
-    depth: u16,
-) -> Result<Option<Span>, Fault> {
-    let mut default = None;
-    for index in 0..work.attributes.len() {
-        let attribute = work.attributes[index];
-        if !attribute.is_declaration(buf) {
-            continue;
-        }
-        let start = wide(attribute.value);
-        let ns = match attribute.simple {
-            true => Span::buffer(start, start + wide(attribute.value_len)),
-            false => {
-                let start = small(work.unescaped.len());
-                work.unescaped.push_str(&attribute.value(buf));
-                let len = small(work.unescaped.len()) - start;
-                Span { start, len, home: Home::Unescaped }
-            }
-        };
-        let name = work.get(ns, buf, scope);
-        let reserved = name == ns::XML.as_bytes() || name == ns::XMLNS.as_bytes();
-        if attribute.colon == 0 {
-            if reserved {
-                return Err(Fault::ReservedNamespace);
-            }
-            default = Some(ns);
-            continue;
-        }
-        match attribute.local(buf) {
-            b"xml" if name == ns::XML.as_bytes() => continue,
-            b"xml" | b"xmlns" => return Err(Fault::ReservedPrefix),
-            _ if reserved => return Err(Fault::ReservedNamespace),
-            // Namespaces 1.0 §5: only the default namespace can be undeclared.
-            _ if name.is_empty() => return Err(Fault::EmptyNamespace),
             _ => {}
         }
-        if work.bindings.len() >= usize::from(limits.prefixes_max) {
-            return Err(Fault::TooManyPrefixes);
-        }
-        let prefix = wide(attribute.name) + usize::from(attribute.colon) + 1;
-        let end = wide(attribute.name) + usize::from(attribute.name_len);
-        work.bindings.push(Binding { prefix: Span::buffer(prefix, end), ns, depth });
+        Step::On
     }
-    Ok(default)
-}
-
-/// Every prefix is bound, and no two attributes have one expanded name. That no two have one
-/// qualified name was seen before.
-fn check_attributes(work: &mut Work, buf: &[u8], scope: &Scope, depth: u16) -> Result<(), Fault> {
-    for index in 0..work.attributes.len() {
-        let attribute = work.attributes[index];
-        if attribute.colon == 0 || attribute.is_declaration(buf) {
-            continue;
-        }
-        let (ns, bound_at) =
-            work.resolve(attribute.prefix(buf), buf, scope).ok_or(Fault::UnboundPrefix)?;
-        work.outline.stands_alone &= depth == 1 || bound_at > 1;
-        for other in &work.attributes[..index] {
-            if other.colon > 0
-                && other.local(buf) == attribute.local(buf)
-                && let Some((other_ns, _)) = work.resolve(other.prefix(buf), buf, scope)
-                && same_ns(work, ns, other_ns, buf, scope)
-            {
-                return Err(Fault::DuplicateAttribute);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The XML declaration (production 23), without `<?` and `?>`.

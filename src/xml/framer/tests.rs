@@ -451,7 +451,7 @@ fn speed() {
          id='ktx72v49'><body>{}</body><request xmlns='urn:xmpp:receipts'/>\
          <active xmlns='http://jabber.org/protocol/chatstates'/>\
          <origin-id xmlns='urn:xmpp:sid:0' id='ktx72v49'/></message>",
-        &body[..106]
+        &body[..119]
     );
     assert_eq!(message.len(), 377);
     let message = message.as_bytes();
