@@ -17,7 +17,6 @@ use super::write;
 pub(crate) trait Sink {
     fn start(&mut self, tag: &Tag<'_>);
     /// Markup of character data, to be read by [`write::read_text`].
-    #[inline(always)]
     fn text(&mut self, raw: &[u8]);
     fn cdata(&mut self, raw: &[u8]);
     fn end(&mut self);
@@ -282,6 +281,7 @@ impl Scanner {
         Ok(Step::On)
     }
 
+    #[inline(always)]
     fn text(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<Step, Fault> {
         self.pos = chars::skip_text(buf, self.pos);
         match buf.get(self.pos) {
