@@ -10,7 +10,9 @@ use super::{Envelope, store_error};
 use crate::config::HostConfig;
 use crate::features::carbons::Direction;
 use crate::features::offline::Verdict;
-use crate::features::{Outbox, archive, blocking, carbons, last, offline, push, retract, stanza_id};
+use crate::features::{
+    Outbox, archive, blocking, carbons, last, offline, push, retract, stanza_id,
+};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Control, Item, Router, Session};

@@ -47,9 +47,7 @@ fn of_account<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
 
 /// §4: may this request not reach a session, since its sender may not see its presence?
 pub fn is_refused(facts: &Facts, from: &Jid, stanza: &Stanza) -> bool {
-    stanza.head.typ == Some(Type::Get)
-        && stanza.has("query", ns::LAST)
-        && !may_ask(facts, from)
+    stanza.head.typ == Some(Type::Get) && stanza.has("query", ns::LAST) && !may_ask(facts, from)
 }
 
 fn may_ask(facts: &Facts, from: &Jid) -> bool {

@@ -16,6 +16,9 @@ use retention::Limits;
 /// Most messages a page holds, whatever was asked for.
 pub const PAGE_MAX: usize = 256;
 
+/// A page ends before it holds more bytes of stanzas than this, except for a single larger one.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+
 /// What to look for in one archive. `ArchiveQuery::of(owner)` matches everything.
 #[derive(Clone, Debug)]
 pub struct ArchiveQuery {

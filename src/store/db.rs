@@ -19,6 +19,8 @@ const LOCK: &str = "coucou.lock";
 const WRITER_CACHE_KIB: i64 = 2_048;
 /// Page cache of each reader, KiB. The kernel's cache stands behind it.
 const READER_CACHE_KIB: i64 = 1_024;
+/// What the log's file may keep after a checkpoint; a burst beyond is given back to the disk.
+const LOG_BYTES_KEPT: i64 = 32 << 20;
 /// Nobody but us writes, so waiting for locks is waiting for ourselves.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -84,24 +86,25 @@ impl DataDir {
         conn.pragma_update(None, "synchronous", "FULL")?;
         // Checkpoints are the writer's to time.
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        conn.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.set_prepared_statement_cache_capacity(96);
         Ok(conn)
     }
+}
 
-    /// A connection that only reads.
-    pub(super) fn reader(&self) -> Result<Connection, StoreError> {
-        let conn = Connection::open_with_flags(
-            self.path.join(DATABASE),
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-        conn.pragma_update(None, "temp_store", "MEMORY")?;
-        conn.set_prepared_statement_cache_capacity(48);
-        Ok(conn)
-    }
+/// A connection that only reads the database in `dir`, which this process owns.
+pub(super) fn reader(dir: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(
+        dir.join(DATABASE),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(48);
+    Ok(conn)
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {

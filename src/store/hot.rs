@@ -29,6 +29,7 @@ const SAMPLE: usize = 16;
 const EXPIRY_LEN: usize = 8;
 
 /// The folder, opened when it is first asked for something.
+#[derive(Clone)]
 pub(super) struct Hot(Arc<Folder>);
 
 struct Folder {

@@ -198,7 +198,7 @@ impl Store {
     /// Opens or creates the data directory `dir` (mode 0700) and brings its database up to date.
     /// Blocks; call it before the runtime has work to do.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>, StoreError> {
-        let dir = Arc::new(DataDir::claim(dir)?);
+        let dir = DataDir::claim(dir)?;
         let mut conn = dir.writer()?;
         migrate::migrate(&mut conn)?;
         let ids = Ids::after(last_id(&conn)?);
@@ -209,7 +209,7 @@ impl Store {
             Writer::new(conn, Arc::clone(&queue), Arc::clone(&facts), Arc::clone(&usage))?;
         while writer.prepare(accounts::erase_interrupted)? {}
         let hot = Hot::new(dir.path());
-        let readers = Readers::new(Arc::clone(&dir), options.readers_max);
+        let readers = Readers::new(dir.path(), options.readers_max);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -247,21 +247,23 @@ impl Store {
     /// Drains the queue, copies the log into the database, closes. Later calls fail with
     /// [`StoreError::Closed`].
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        let thread = self.close();
-        tokio::task::spawn_blocking(move || thread.is_none_or(|thread| thread.join().is_ok()))
-            .await
-            .ok()
-            .filter(|ended| *ended)
-            .map(|_| ())
-            .ok_or_else(|| StoreError::bug("the writer panicked"))
+        let end = self.end();
+        tokio::task::spawn_blocking(end).await.unwrap_or_else(|e| Err(StoreError::bug(e)))
     }
 
-    fn close(&self) -> Option<JoinHandle<()>> {
-        self.readers.close();
-        self.readers.wait_closed();
-        self.hot.close();
-        self.queue.close();
-        self.writer.lock().take()
+    /// Ends the threads in order: readers first, since the last connection that closes puts the
+    /// database in order.
+    fn end(&self) -> impl FnOnce() -> Result<(), StoreError> + Send + 'static {
+        let (readers, queue) = (Arc::clone(&self.readers), Arc::clone(&self.queue));
+        let (hot, writer) = (self.hot.clone(), self.writer.lock().take());
+        move || {
+            readers.close();
+            readers.wait_closed();
+            hot.close();
+            queue.close();
+            let ended = writer.is_none_or(|thread| thread.join().is_ok());
+            if ended { Ok(()) } else { Err(StoreError::bug("the writer panicked")) }
+        }
     }
 
     /// Hot jobs: an error other than a full queue is told by the job's own waiter.
@@ -319,9 +321,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(thread) = self.close() {
-            // A panic there has been logged; nothing is left to do about it here.
-            let _ = thread.join();
+        if let Err(error) = self.end()() {
+            tracing::error!(%error, "the store did not end well");
         }
     }
 }
@@ -339,3 +340,6 @@ fn last_id(conn: &Connection) -> Result<MessageId, StoreError> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod bench;

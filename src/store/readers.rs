@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::StoreError;
 use super::codec::Unpacker;
-use super::db::DataDir;
+use super::{StoreError, db};
 
 /// Queries that may wait; who comes later waits for a place.
 const WAITING_MAX: usize = 256;
@@ -28,7 +28,7 @@ type Query = Box<dyn FnOnce(Result<&mut Reader, StoreError>) + Send>;
 
 /// The pool. Threads start when there is work for them.
 pub(super) struct Readers {
-    dir: Arc<DataDir>,
+    dir: PathBuf,
     places: Arc<Semaphore>,
     inner: Mutex<Inner>,
     wake: Condvar,
@@ -39,14 +39,16 @@ pub(super) struct Readers {
 struct Inner {
     waiting: VecDeque<Query>,
     threads: usize,
+    /// Threads that close their connection.
+    ending: usize,
     idle: usize,
     closed: bool,
 }
 
 impl Readers {
-    pub(super) fn new(dir: Arc<DataDir>, threads_max: usize) -> Arc<Readers> {
+    pub(super) fn new(dir: &Path, threads_max: usize) -> Arc<Readers> {
         Arc::new(Readers {
-            dir,
+            dir: dir.into(),
             places: Arc::new(Semaphore::new(WAITING_MAX)),
             inner: Mutex::default(),
             wake: Condvar::new(),
@@ -78,10 +80,10 @@ impl Readers {
         self.wake.notify_all();
     }
 
-    /// Waits until the threads have ended.
+    /// Waits until the threads have closed their connections.
     pub(super) fn wait_closed(&self) {
         let mut inner = self.inner.lock();
-        while inner.threads > 0 {
+        while inner.threads + inner.ending > 0 {
             self.wake.wait(&mut inner);
         }
     }
@@ -116,10 +118,10 @@ impl Readers {
     fn serve(&self) {
         let mut reader = None;
         loop {
-            let Some(query) = self.next() else { return };
+            let Some(query) = self.next() else { break };
             let ready = match &mut reader {
                 Some(reader) => Ok(reader),
-                none => match self.dir.reader() {
+                none => match db::reader(&self.dir) {
                     Ok(conn) => Ok(none.insert(Reader { conn, unpacker: Unpacker::default() })),
                     Err(e) => Err(e),
                 },
@@ -130,8 +132,12 @@ impl Readers {
                 reader = None;
             }
         }
+        drop(reader);
+        self.inner.lock().ending -= 1;
+        self.wake.notify_all();
     }
 
+    /// `None`: the thread is to end.
     fn next(&self) -> Option<Query> {
         let mut inner = self.inner.lock();
         loop {
@@ -149,8 +155,7 @@ impl Readers {
             }
         }
         inner.threads -= 1;
-        drop(inner);
-        self.wake.notify_all();
+        inner.ending += 1;
         None
     }
 }

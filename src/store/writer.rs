@@ -173,6 +173,38 @@ impl Tx<'_> {
     }
 
     fn append(&mut self, row: &MessageRow) -> Result<(), StoreError> {
+        if row.flags.has(MessageFlags::OFFLINE) || row.text.is_some() {
+            // More than one statement: all of them or none.
+            self.conn.prepare_cached("SAVEPOINT message")?.execute([])?;
+            let result = self.insert(row);
+            if self.conn.is_autocommit() {
+                return result;
+            }
+            if result.is_err() {
+                self.conn.prepare_cached("ROLLBACK TO message")?.execute([])?;
+                self.state.addresses.clear();
+            }
+            self.conn.prepare_cached("RELEASE message")?.execute([])?;
+            result?;
+        } else {
+            self.insert(row)?;
+        }
+        tail::appended(self, row.id.0)?;
+        for delivery in &row.deliveries {
+            self.state.sm.note(Note::Out {
+                sid: delivery.sid,
+                number: delivery.number,
+                id: row.id.0,
+                form: delivery.form,
+            });
+        }
+        if let Some(received) = row.received {
+            self.state.sm.note(Note::In { sid: received.sid, h: received.h });
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, row: &MessageRow) -> Result<(), StoreError> {
         let from = self.address(&row.from)?;
         let to = self.address(&row.to)?;
         let (codec, body) = self.state.packer.pack(&row.stanza);
@@ -195,18 +227,6 @@ impl Tx<'_> {
                     "INSERT INTO messages_text (rowid, owners, body) VALUES (?1, ?2, ?3)",
                 )?
                 .execute(params![row.id.0, owners, text])?;
-        }
-        tail::appended(self, row.id.0)?;
-        for delivery in &row.deliveries {
-            self.state.sm.note(Note::Out {
-                sid: delivery.sid,
-                number: delivery.number,
-                id: row.id.0,
-                form: delivery.form,
-            });
-        }
-        if let Some(received) = row.received {
-            self.state.sm.note(Note::In { sid: received.sid, h: received.h });
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{ArchiveQuery, Archived, Bounds, PAGE_MAX, Page, Position, tail};
+use super::{ArchiveQuery, Archived, Bounds, PAGE_BYTES_MAX, PAGE_MAX, Page, Position, tail};
 use crate::jid::Jid;
 use crate::store::readers::Reader;
 use crate::store::{AccountId, MessageFlags, MessageId, StoreError};
@@ -103,8 +103,9 @@ pub(super) fn page(reader: &mut Reader, query: ArchiveQuery) -> Result<Page, Sto
         }
         Position::Last => (Way::Down, 0),
     };
-    page.items = search.collect(reader, range, way, skip, max + 1)?;
-    page.complete = page.items.len() <= max;
+    let cut;
+    (page.items, cut) = search.collect(reader, range, way, skip, max + 1)?;
+    page.complete = page.items.len() <= max && !cut;
     page.items.truncate(max);
     if way == Way::Down {
         page.items.reverse();
@@ -242,6 +243,7 @@ impl Search {
         self.resource.is_some() || !self.groupchat
     }
 
+    /// And whether the page ended for its size.
     fn collect(
         &self,
         reader: &mut Reader,
@@ -249,8 +251,9 @@ impl Search {
         way: Way,
         mut skip: u64,
         wanted: usize,
-    ) -> Result<Vec<Archived>, StoreError> {
+    ) -> Result<(Vec<Archived>, bool), StoreError> {
         let mut found = Vec::new();
+        let mut bytes = 0;
         loop {
             let chunk = if self.filters() { FILTER_CHUNK } else { wanted - found.len() };
             // The index can skip only what need not be read.
@@ -265,15 +268,19 @@ impl Search {
                     skip -= 1;
                     continue;
                 }
+                bytes += item.stanza.len();
+                if bytes > PAGE_BYTES_MAX && !found.is_empty() {
+                    return Ok((found, true));
+                }
                 found.push(item);
                 if found.len() == wanted {
-                    return Ok(found);
+                    return Ok((found, false));
                 }
             }
             match (ids.last(), way) {
                 (Some(last), Way::Up) if ids.len() == chunk => range.above = *last,
                 (Some(last), Way::Down) if ids.len() == chunk => range.below = *last,
-                _ => return Ok(found),
+                _ => return Ok((found, false)),
             }
         }
     }

@@ -270,6 +270,26 @@ async fn paging_meets_every_message_once() {
 }
 
 #[tokio::test]
+async fn a_page_is_bounded_in_bytes_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let alice = account(&store, "alice@a").await;
+    let long = "x".repeat(PAGE_BYTES_MAX / 3);
+    let mut ids = Vec::new();
+    for text in [&long, &long, &long, "short"] {
+        let row = row(&store, "alice@a/x", "bob@b", text, NOON);
+        ids.push(row.id);
+        store.append(row).unwrap();
+    }
+    let page = store.archive().page(ArchiveQuery::of(alice)).await.unwrap();
+    assert_eq!((page.items.len(), page.last(), page.complete), (2, Some(ids[1]), false));
+    let last = Rsm { max: 50, at: Position::Last };
+    let page =
+        store.archive().page(ArchiveQuery { rsm: last, ..ArchiveQuery::of(alice) }).await.unwrap();
+    assert_eq!((page.items.len(), page.first(), page.complete), (3, Some(ids[1]), false));
+}
+
+#[tokio::test]
 async fn a_merge_changes_no_answer_and_comes_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let options = StoreOptions {
