@@ -23,6 +23,7 @@ use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Router, Session};
 use crate::stanza::error::{Condition, ErrorType, StanzaError};
 use crate::stanza::forms::{Field, Form, FormKind};
+use crate::stanza::forward::read_forwarded;
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::hot::HotMap;
 use crate::store::push::PushTarget;
@@ -141,12 +142,12 @@ fn too_much(text: String) -> StanzaError {
 }
 
 /// How much a message matters to somebody who does not look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
-    /// Shown, or it makes the phone ring, or stop ringing.
-    High,
     /// The client should know, the user need not.
     Low,
+    /// Shown, or it makes the phone ring, or stop ringing.
+    High,
 }
 
 fn urgency(stanza: &Stanza) -> Option<Urgency> {
@@ -175,18 +176,61 @@ pub async fn notify(
     out: &Outbox,
     now: Now,
 ) {
-    let Some(urgency) = urgency(stanza) else { return };
+    if facts.push
+        && let Some(urgency) = urgency(stanza)
+    {
+        announce(router, host, owner, facts, (urgency, stanza), out, now).await;
+    }
+}
+
+/// Announces what a session was sent and never acknowledged, now that its connection is gone:
+/// until then it counted as there. To be called when the session has just been parked.
+pub async fn lost(router: &Arc<Router>, session: &Session, out: &Outbox, now: Now) {
+    let owner = session.jid.bare();
+    let Some(host) = router.host(session.jid.domain()) else { return };
+    let Ok(Some(facts)) = router.store.facts(&owner).await else { return };
+    if !facts.push {
+        return;
+    }
+    let mut waiting: Vec<Arc<Stanza>> = Vec::new();
+    if let Some(sm) = session.sm.lock().as_ref() {
+        waiting.extend(sm.unacked().map(|(_, stanza, _)| Arc::clone(stanza)));
+    }
+    waiting.extend(session.mailbox.snapshot().into_iter().map(|item| item.stanza));
+    let worth = waiting.iter().filter_map(|stanza| {
+        let stanza = copied(stanza).unwrap_or_else(|| Stanza::clone(stanza));
+        Some((urgency(&stanza)?, stanza))
+    });
+    // One notification wakes the client for all of them.
+    if let Some((urgency, stanza)) = worth.max_by_key(|(urgency, _)| *urgency) {
+        announce(router, &host, &owner, &facts, (urgency, &stanza), out, now).await;
+    }
+}
+
+/// The message in a carbon of what somebody else wrote.
+fn copied(stanza: &Stanza) -> Option<Stanza> {
+    let carbon = stanza.child("received", ns::CARBONS)?.element().ok()?;
+    read_forwarded(carbon.child("forwarded", ns::FORWARD)?)?.0.ok()
+}
+
+async fn announce(
+    router: &Arc<Router>,
+    host: &HostConfig,
+    owner: &BareJid,
+    facts: &Facts,
+    (urgency, stanza): (Urgency, &Stanza),
+    out: &Outbox,
+    now: Now,
+) {
     let sessions = router.sessions.of(owner.as_str());
     let targets = match away(&router.store, facts, &sessions).await {
+        Ok(targets) if targets.is_empty() => return,
         Ok(targets) => targets,
         Err(error) => {
             tracing::warn!(%owner, %error, "a message was not announced");
             return;
         }
     };
-    if targets.is_empty() {
-        return;
-    }
     // This message is not counted yet. Nobody is woken for a number, so failing is no matter.
     let count = 1 + router.store.offline().count(facts.id).await.unwrap_or(0);
     let summary = summary(host, urgency, count, stanza);

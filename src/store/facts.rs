@@ -32,6 +32,8 @@ pub struct Facts {
     pub roster: Box<[Contact]>,
     /// Sorted by address (XEP-0191).
     pub blocked: Box<[Jid]>,
+    /// Some client wants to be notified when it is away (XEP-0357).
+    pub push: bool,
 }
 
 /// A roster item without what only its owner's clients want.
@@ -155,14 +157,16 @@ impl FactsCache {
 fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
     let account = conn
         .prepare_cached(
-            "SELECT accounts.id, locked IS NOT NULL, prefs FROM addresses JOIN accounts USING (id)
-             WHERE jid = ?1 AND NOT erasing",
+            "SELECT accounts.id, locked IS NOT NULL, prefs,
+             EXISTS (SELECT 1 FROM push WHERE account = accounts.id)
+             FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND NOT erasing",
         )?
         .query_row([jid.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+            let prefs: Option<String> = row.get(2)?;
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, prefs, row.get(3)?))
         })
         .optional()?;
-    let Some((id, locked, prefs)) = account else { return Ok(None) };
+    let Some((id, locked, prefs, push)) = account else { return Ok(None) };
     let mut rows = conn.prepare_cached(
         "SELECT jid, subscription, ask, approved FROM roster_items
          WHERE account = ?1 AND subscription IS NOT NULL ORDER BY jid",
@@ -196,5 +200,6 @@ fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
         prefs: prefs.as_deref().and_then(prefs::parse),
         roster: roster.into_boxed_slice(),
         blocked: blocked.into_boxed_slice(),
+        push,
     }))
 }

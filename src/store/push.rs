@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{AccountId, Store, StoreError};
+use super::{AccountId, Store, StoreError, accounts};
 use crate::jid::Jid;
 use crate::time::Now;
 
@@ -58,7 +58,7 @@ impl Push<'_> {
                      (SELECT service, node FROM push WHERE account = ?1 ORDER BY enabled DESC LIMIT ?2)",
                 )?
                 .execute(params![owner.0, max])?;
-                Ok(())
+                accounts::touch(tx, owner)
             })
             .await
     }
@@ -73,11 +73,13 @@ impl Push<'_> {
         let (service, node) = (service.clone(), node.map(ToOwned::to_owned));
         self.0
             .write(move |tx| {
-                Ok(tx
+                let gone = tx
                     .prepare_cached(
                         "DELETE FROM push WHERE account = ?1 AND service = ?2 AND node = coalesce(?3, node)",
                     )?
-                    .execute(params![owner.0, service.as_str(), node])?)
+                    .execute(params![owner.0, service.as_str(), node])?;
+                accounts::touch(tx, owner)?;
+                Ok(gone)
             })
             .await
     }
@@ -117,6 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::jid::BareJid;
     use crate::store::tests::{NOON, account, open};
 
     #[tokio::test]
@@ -138,10 +141,14 @@ mod tests {
         store.push().enable(alice, PushTarget { options: None, ..target(4) }, 3).await.unwrap();
         let list = store.push().list(alice).await.unwrap();
         assert_eq!(list, [target(2), target(3), PushTarget { options: None, ..target(4) }]);
+        let alice_jid = BareJid::parse("alice@a").unwrap();
+        let pushed = || async { store.facts(&alice_jid).await.unwrap().unwrap().push };
+        assert!(pushed().await);
         let service = Jid::parse("push.example").unwrap();
         assert_eq!(store.push().disable(alice, &service, Some("n3")).await.unwrap(), 1);
         assert_eq!(store.push().disable(alice, &Jid::parse("b").unwrap(), None).await.unwrap(), 0);
         assert_eq!(store.push().disable(alice, &service, None).await.unwrap(), 2);
         assert!(store.push().list(alice).await.unwrap().is_empty());
+        assert!(!pushed().await);
     }
 }

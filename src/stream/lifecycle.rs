@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::sm::{Left, Sm};
 use crate::delivery::{inbound, presence, route};
-use crate::features::{Outbox, carbons, stanza_id};
+use crate::features::{Outbox, carbons, push, stanza_id};
 use crate::jid::Jid;
 use crate::router::sessions::Flag;
 use crate::router::{Control, Item, Router, Session};
@@ -111,6 +111,9 @@ pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
 /// Returns when somebody else has the session, or nobody has it any more.
 pub async fn keep_parked(router: &Arc<Router>, session: &Arc<Session>, until: Instant) {
     session.set(Flag::Parked, true);
+    let out = Outbox::default();
+    push::lost(router, session, &out, Now::read()).await;
+    route::drain(router, out, Now::read()).await;
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(until) => break,

@@ -226,6 +226,21 @@ async fn a_connected_client_is_not_notified_and_a_parked_one_is() {
 }
 
 #[tokio::test]
+async fn what_a_lost_connection_left_behind_is_announced_once() {
+    let world = World::new();
+    let service = registered(&world).await;
+    let phone = world.online("juliet@localhost/phone").await;
+    write_to_juliet(&world).await;
+    write_to_juliet(&world).await;
+    assert!(drained(&service.mailbox).is_empty(), "it seemed to be there");
+    phone.session.set(Flag::Parked, true);
+    let out = Outbox::default();
+    lost(&world.router, &phone.session, &out, world.now()).await;
+    crate::delivery::route::drain(&world.router, out, world.now()).await;
+    assert_eq!(drained(&service.mailbox).len(), 1);
+}
+
+#[tokio::test]
 async fn typing_wakes_nobody_and_calls_do() {
     let world = World::new();
     let service = registered(&world).await;
