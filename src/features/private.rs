@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_private_and_bounded() {
-        let world = World::configured("[hosts.\"localhost\"]\nprivate_bytes_max = 1000\n");
+        let world = World::configured("[hosts.\"localhost\"]\nprivate_bytes_max = '1000 B'\n");
         let alice = world.session("alice@localhost/a").await;
         let bob = world.session("bob@localhost/b").await;
         let other = query("get", "<x xmlns='urn:x'/>").replace("<iq ", "<iq to='alice@localhost' ");

@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_vcard_is_bounded() {
-        let world = World::configured("[hosts.\"localhost\"]\nvcard_bytes_max = 2000\n");
+        let world = World::configured("[hosts.\"localhost\"]\nvcard_bytes_max = '2000 B'\n");
         let alice = world.session("alice@localhost/a").await;
         let large = "x".repeat(2_000);
         let set = format!("<iq type='set' id='v'><vCard xmlns='vcard-temp'>{large}</vCard></iq>");

@@ -23,6 +23,7 @@ async fn refusal(bytes: &'static [u8], patience: Duration) -> (AcceptError, Vec<
         .await
         .err()
         .unwrap();
+    drop(socket);
     (error, client.await.unwrap())
 }
 
@@ -101,6 +102,7 @@ async fn a_client_without_our_protocol_is_refused() {
     let mut socket = accept_plain(&listener).await;
     let result = socket.accept_tls(&certs.acceptor(), None, b"", PATIENCE, &mut Vec::new()).await;
     assert!(matches!(result, Err(AcceptError::Tls(_))));
+    drop(socket);
     let seen = client.await.unwrap();
     assert!(seen.contains("NoApplicationProtocol"), "{seen}");
 }
