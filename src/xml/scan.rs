@@ -48,10 +48,7 @@ impl<'a> Tag<'a> {
         let Tag { work, scope, buf, .. } = *self;
         work.attributes.iter().filter(|attribute| !attribute.is_declaration(buf)).map(
             move |attribute| {
-                let ns = (attribute.colon > 0)
-                    .then(|| work.resolve(attribute.prefix(buf), buf, scope))
-                    .flatten()
-                    .map(|(ns, _)| work.get(ns, buf, scope));
+                let ns = (attribute.colon > 0).then(|| work.get(attribute.ns, buf, scope));
                 (attribute.name(buf), ns, attribute.value(buf))
             },
         )

@@ -125,6 +125,8 @@ pub(crate) struct Attribute {
     pub(crate) colon: u16,
     /// The value's markup is the value: no references, nothing to normalise.
     simple: bool,
+    /// Of prefixed attributes, once the tag has ended.
+    pub(crate) ns: Span,
 }
 
 impl Attribute {
@@ -137,6 +139,7 @@ impl Attribute {
             name_len: short(end - start),
             colon: short(colon.saturating_sub(start)),
             simple: true,
+            ns: Span::NONE,
         }
     }
 
@@ -155,7 +158,7 @@ impl Attribute {
         }
     }
 
-    pub(crate) fn prefix<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
+    fn prefix<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
         part(buf, self.name, u32::from(self.colon))
     }
 
@@ -283,7 +286,7 @@ impl Work {
     }
 
     /// Namespace of a prefix and the depth at which it was bound.
-    pub(crate) fn resolve(&self, prefix: &[u8], buf: &[u8], scope: &Scope) -> Option<(Span, u16)> {
+    fn resolve(&self, prefix: &[u8], buf: &[u8], scope: &Scope) -> Option<(Span, u16)> {
         if prefix == b"xml" {
             return Some((Span { start: 0, len: 0, home: Home::Xml }, u16::MAX));
         }
@@ -379,14 +382,15 @@ impl Work {
             let (ns, bound_at) =
                 self.resolve(attribute.prefix(buf), buf, scope).ok_or(Fault::UnboundPrefix)?;
             self.outline.stands_alone &= depth == 1 || bound_at > 1;
-            for other in &self.attributes[..index] {
-                if other.colon > 0
+            self.attributes[index].ns = ns;
+            let twice = self.attributes[..index].iter().any(|other| {
+                other.colon > 0
                     && other.local(buf) == attribute.local(buf)
-                    && let Some((other_ns, _)) = self.resolve(other.prefix(buf), buf, scope)
-                    && self.same_ns(ns, other_ns, buf, scope)
-                {
-                    return Err(Fault::DuplicateAttribute);
-                }
+                    && !other.is_declaration(buf)
+                    && self.same_ns(ns, other.ns, buf, scope)
+            });
+            if twice {
+                return Err(Fault::DuplicateAttribute);
             }
         }
         Ok(())
