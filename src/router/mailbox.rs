@@ -51,9 +51,11 @@ struct Queue {
     bytes_max: usize,
     /// How many stanzas were ever pushed, wrapping.
     pushed: u32,
+    /// Nobody drains this any more.
+    closed: bool,
 }
 
-/// The mailbox holds as many bytes as it may.
+/// The mailbox holds as many bytes as it may, or takes nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -68,7 +70,7 @@ impl Mailbox {
     /// that stream management will give the stanza.
     pub fn push(&self, item: Item) -> Result<u32, Full> {
         let mut queue = self.queue.lock();
-        if queue.bytes >= queue.bytes_max {
+        if queue.closed || queue.bytes >= queue.bytes_max {
             return Err(Full);
         }
         queue.pushed = queue.pushed.wrapping_add(1);
@@ -127,6 +129,15 @@ impl Mailbox {
         queue.pushed = h.wrapping_add(queue.items.len() as u32);
         drop(queue);
         self.wake.notify_one();
+    }
+
+    /// Takes all that waits, for the last time: what comes later is refused, so that whoever sends
+    /// it finds another way.
+    pub fn close(&self) -> VecDeque<Item> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.bytes = 0;
+        std::mem::take(&mut queue.items)
     }
 
     /// Takes only the controls; the stanzas go on waiting.

@@ -61,7 +61,7 @@ pub async fn start(
         secret,
     ));
     clear_guests(&router).await?;
-    let restored = lifecycle::restore(&router).await?;
+    let restored = lifecycle::restore(&streams).await?;
     if restored > 0 {
         tracing::info!(restored, "sessions of the last run wait for their clients");
     }

@@ -98,12 +98,8 @@ async fn leave(streams: Arc<Streams>, mut conn: Conn, session: Arc<Session>, end
             drop(conn);
             session.set(Flag::Parked, true);
             lifecycle::save(router, &session).await;
-            // A future of its own, so that this one's memory is given back meanwhile.
-            let router = Arc::clone(router);
-            drop(streams);
-            tokio::spawn(async move {
-                lifecycle::keep_parked(&router, &session, Instant::now() + window).await;
-            });
+            // A task of its own, so that the connection's place and memory are given back.
+            lifecycle::spawn_keeper(&streams, session, Instant::now() + window);
         }
         None => {
             tokio::join!(conn.socket.close(CLOSE_WITHIN), lifecycle::end(router, &session));

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::Streams;
 use super::sm::{Left, Sm};
 use crate::delivery::{inbound, presence, route};
 use crate::features::{Outbox, carbons, push, stanza_id};
@@ -83,7 +84,7 @@ pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
     route::drain(router, out, now).await;
 
     session.set_inactive(false);
-    let (waiting, _) = session.mailbox.take();
+    let waiting = session.mailbox.close();
     let mut items = Vec::new();
     let mut closing = false;
     if let Some(mut sm) = sm {
@@ -134,6 +135,12 @@ pub async fn keep_parked(router: &Arc<Router>, session: &Arc<Session>, until: In
         }
     }
     end(router, session).await;
+}
+
+/// Gives a session without connection a task that keeps it; a stop of the server waits for it.
+pub fn spawn_keeper(streams: &Arc<Streams>, session: Arc<Session>, until: Instant) {
+    let kept = streams.attend();
+    tokio::spawn(async move { keep_parked(&kept.streams().router, &session, until).await });
 }
 
 /// How long the session may wait for its client, if it may be resumed at all.
@@ -233,6 +240,12 @@ pub async fn resume(
     };
     session.set(Flag::Parked, false);
     session.mailbox.requeue(h, again);
+    // The h for the client counts what is on disk, as in any `<a/>`.
+    if router.store.settled().await.is_err() {
+        let router = Arc::clone(router);
+        tokio::spawn(async move { end(&router, &session).await });
+        return Err(NotResumed::Unknown);
+    }
     let handled = session.sm.lock().as_ref().map_or(0, |sm| sm.handled());
     note_queue(router, &session, h);
     Ok(Resumed { session, handled })
@@ -251,7 +264,8 @@ fn note_queue(router: &Arc<Router>, session: &Session, h: u32) {
 
 /// Brings back the sessions that were resumable when the process last ended, each with a task that
 /// keeps it. Those whose time is up end properly: their queues go to the offline store.
-pub async fn restore(router: &Arc<Router>) -> Result<usize, StoreError> {
+pub async fn restore(streams: &Arc<Streams>) -> Result<usize, StoreError> {
+    let router = &streams.router;
     let all = router.store.sm_restore_all().await?;
     let now = Now::read();
     let mut count = 0;
@@ -270,8 +284,7 @@ pub async fn restore(router: &Arc<Router>) -> Result<usize, StoreError> {
         router.sessions.insert(Arc::clone(&session));
         let window = resume_window(&session).unwrap_or_default();
         let until = Instant::now() + window.saturating_sub(age);
-        let router = Arc::clone(router);
-        tokio::spawn(async move { keep_parked(&router, &session, until).await });
+        spawn_keeper(streams, session, until);
         count += 1;
     }
     Ok(count)

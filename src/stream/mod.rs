@@ -86,6 +86,12 @@ impl Streams {
 /// See [`Streams::attend`].
 pub struct Attended(Arc<Streams>);
 
+impl Attended {
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.0
+    }
+}
+
 impl Drop for Attended {
     fn drop(&mut self) {
         self.0.attended.send_modify(|count| *count -= 1);
