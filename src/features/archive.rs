@@ -4,6 +4,9 @@
 //! Left out: groupchat messages in an account's archive. Rooms keep their own, so that
 //! `include-groupchat` is understood and changes nothing.
 //!
+//! A host has an archive as well, which is always empty. Some clients, profanity among them, look
+//! for the namespace at the host and its services alone, and then ask the account.
+//!
 //! The delivery pipelines ask [`wants`] and [`keeps`], and append the message themselves.
 
 mod prefs;
@@ -33,12 +36,17 @@ pub use rule::{keeps, wants};
 pub const FEATURE: Feature = Feature {
     xeps: &[xep(59, "1.0"), xep(313, "1.1.3"), xep(431, "0.2.0"), xep(441, "0.2.0")],
     disco: &[
+        on_if(Target::Host, ns::MAM2, has_archives),
+        on_if(Target::Host, ns::MAM2_EXTENDED, has_archives),
         on_if(Target::Account, ns::MAM2, has_archives),
         on_if(Target::Account, ns::MAM2_EXTENDED, has_archives),
         on_if(Target::Account, ns::MAM2_GROUPCHAT_FIELD, has_archives),
         on_if(Target::Account, ns::FULLTEXT, has_search),
     ],
     iq: &[
+        get(Target::Host, Who::Local, "query", ns::MAM2, form_of_host),
+        set(Target::Host, Who::Local, "query", ns::MAM2, query_host),
+        get(Target::Host, Who::Local, "metadata", ns::MAM2, metadata_of_host),
         get(Target::Account, Who::Owner, "query", ns::MAM2, form),
         set(Target::Account, Who::Owner, "query", ns::MAM2, query),
         get(Target::Account, Who::Owner, "metadata", ns::MAM2, tell_metadata),
@@ -63,10 +71,31 @@ fn owner<'a>(cx: &Ctx<'a>) -> Result<&'a Arc<Session>, StanzaError> {
 }
 
 fn form<'a>(cx: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
-    done(owner(cx).map(|_| {
-        let fields = query::fields(cx.host.archive.search);
-        Reply::Result(Element::new("query", ns::MAM2).with(fields))
+    done(owner(cx).map(|_| asked(cx.host.archive.search)))
+}
+
+fn form_of_host<'a>(_: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
+    done(Ok(asked(false)))
+}
+
+fn asked(search: bool) -> Reply {
+    Reply::Result(Element::new("query", ns::MAM2).with(query::fields(search)))
+}
+
+/// Nothing is in a host's archive, so no id is either.
+fn query_host<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    done(cx.session().and_then(|session| {
+        let query = Query::read(&iq.payload, session.account, false)?;
+        if query.names_ids() {
+            return Err(Condition::ItemNotFound.into());
+        }
+        let nothing = Page { count: Some(0), complete: true, ..Page::default() };
+        Ok(Reply::Result(fin(&nothing, query.rows.rsm.max)))
     }))
+}
+
+fn metadata_of_host<'a>(_: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
+    done(Ok(Reply::Result(metadata(None))))
 }
 
 fn query<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {

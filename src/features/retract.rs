@@ -27,7 +27,7 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// How far back in a conversation we look for the message; each is read and unpacked.
-const DEPTH: usize = 1_000;
+const DEPTH: usize = 500;
 
 /// The id of the message that this one retracts, between two people. In rooms the room decides.
 pub fn target(stanza: &Stanza) -> Option<String> {

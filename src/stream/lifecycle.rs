@@ -76,10 +76,12 @@ pub async fn make_resumable(
 pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
     session.set(Flag::Ended, true);
     router.sessions.remove(session);
-    let sm = session.sm.lock().take();
-
     let now = Now::read();
     let out = Outbox::default();
+    if !session.has(Flag::Parked) {
+        push::lost(router, session, &out, now).await;
+    }
+    let sm = session.sm.lock().take();
     presence::session_ended(router, session, &out, now).await;
     route::drain(router, out, now).await;
 

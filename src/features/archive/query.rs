@@ -63,6 +63,15 @@ impl Query {
             && self.rows.rsm.max > 0
     }
 
+    /// Does it name messages that must be there?
+    pub fn names_ids(&self) -> bool {
+        let rows = &self.rows;
+        !rows.ids.is_empty()
+            || rows.after_id.is_some()
+            || rows.before_id.is_some()
+            || matches!(rows.rsm.at, Position::After(_) | Position::Before(_))
+    }
+
     /// Are the pages fetched from the newest to the oldest?
     pub fn is_backwards(&self) -> bool {
         matches!(self.rows.rsm.at, Position::Before(_) | Position::Last)

@@ -251,6 +251,24 @@ async fn an_archive_answers_its_owner_only() {
 }
 
 #[tokio::test]
+async fn a_host_s_archive_is_empty() {
+    let world = World::new();
+    let romeo = world.online("romeo@localhost/orchard").await;
+    world.account("juliet@localhost").await;
+    talk(&world, &romeo, 1).await;
+    let ask = |inside: &str| {
+        format!(
+            "<iq type='set' id='q' to='localhost'><query xmlns='urn:xmpp:mam:2'>{inside}</query></iq>"
+        )
+    };
+    let answer = romeo.ask(&ask("")).await;
+    assert!(answer.contains("<fin xmlns='urn:xmpp:mam:2' complete='true'>"), "{answer}");
+    assert!(answer.contains("<count>0</count>"), "{answer}");
+    let unknown = romeo.ask(&ask(&set("<after>0000000000001</after>"))).await;
+    assert!(unknown.contains("<item-not-found"), "{unknown}");
+}
+
+#[tokio::test]
 async fn a_page_is_bounded_in_messages_and_in_bytes() {
     let world = World::new();
     let romeo = world.online("romeo@localhost/orchard").await;
