@@ -291,7 +291,7 @@ def main() -> int:
     with servers.make(options.server, 2 * options.pairs + 1) as server:
         require(server.databases(), "the server has a database")
         asyncio.run(kill_loop(server, options, checks))
-    print(f"{checks.passed} passed, {checks.failed} failed")
+    print(f"{checks.passed} passed, {checks.failed} failed, {checks.skipped} skipped")
     return 1 if checks.failed else 0
 
 
