@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Envelope, store_error};
+use super::Envelope;
 use crate::config::HostConfig;
 use crate::features::carbons::Direction;
 use crate::features::offline::Verdict;
 use crate::features::{
-    Outbox, archive, blocking, carbons, last, offline, push, retract, stanza_id,
+    Outbox, archive, blocking, carbons, last, offline, push, retract, roster, stanza_id,
 };
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
@@ -52,7 +52,7 @@ pub async fn message(
     // Whoever sent it, it does not speak for this account's server.
     stanza_id::strip_forged(&mut env.stanza, |by| by.as_str() == owner.as_str());
     carbons::strip_forged(&mut env.stanza);
-    let facts = router.store.facts(&owner).await.map_err(store_error)?;
+    let facts = router.store.facts(&owner).await?;
     let Some(facts) = facts.filter(|f| !blocking::is_blocked(f, &from)) else {
         // A stranger must not tell a blocking account from a missing one (XEP-0191 §3.4).
         keep(router, env, MessageFlags::default()).await?;
@@ -207,11 +207,11 @@ pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), S
         return unavailable();
     };
     let Some(session) = router.sessions.full(to) else { return unavailable() };
-    let facts = router.store.facts(&to.bare()).await.map_err(store_error)?;
+    let facts = router.store.facts(&to.bare()).await?;
     let Some(facts) = facts.filter(|f| !blocking::is_blocked(f, from)) else {
         return unavailable();
     };
-    if last::is_refused(&facts, from, &stanza) {
+    if last::is_refused(&facts, from, &stanza) || roster::is_forged_push(from, &stanza) {
         return Err(Condition::Forbidden.into());
     }
     super::route::to_session(&session, stanza);

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use super::store_error;
 use crate::config::HostConfig;
 use crate::features::{self, Actor, Ctx, Iq, IqRoute, Outbox, Reply, Target, Verb, Who};
 use crate::jid::BareJid;
@@ -92,7 +91,7 @@ async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
         Who::Subscriber if cx.is_owner() => Ok(()),
         Who::Subscriber => {
             let owner = cx.account()?;
-            let facts = cx.router.store.facts(owner).await.map_err(store_error)?;
+            let facts = cx.router.store.facts(owner).await?;
             let seen = facts.is_some_and(|f| {
                 f.contact(cx.from.jid().bare_str()).is_some_and(|c| {
                     matches!(c.subscription, Subscription::From | Subscription::Both)

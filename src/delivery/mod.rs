@@ -15,8 +15,7 @@ use smallvec::SmallVec;
 
 use crate::router::{Item, Session};
 use crate::stanza::Stanza;
-use crate::stanza::error::{Condition, ErrorType, StanzaError};
-use crate::store::{CopyForm, MessageId, SmDelivery, SmReceived, StoreError};
+use crate::store::{CopyForm, MessageId, SmDelivery, SmReceived};
 
 /// A message on its way, with what the sender's side decided about it.
 pub struct Envelope {
@@ -78,11 +77,4 @@ impl Envelope {
             }
         }
     }
-}
-
-/// The store could not say. The reason is the operator's business.
-pub fn store_error(error: StoreError) -> StanzaError {
-    tracing::error!(%error, "a stanza could not be dealt with");
-    let text = "The server could not read or write its data; try again later.";
-    StanzaError::new(Condition::InternalServerError).with_type(ErrorType::Wait).with_text(text)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, inbound, iq, presence, route, store_error};
+use super::{Envelope, inbound, iq, presence, route};
 use crate::features::carbons::Direction;
 use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
 use crate::router::sessions::Flag;
@@ -63,7 +63,7 @@ async fn message(
 ) -> Result<(), StanzaError> {
     // RFC 6120 §10.3.1: without `to`, a message is for the sender's own account.
     let to = stanza.head.to.get_or_insert_with(|| session.jid.bare().into()).clone();
-    let own = router.store.facts(&session.jid.bare()).await.map_err(store_error)?;
+    let own = router.store.facts(&session.jid.bare()).await?;
     let own = own.ok_or(StanzaError::new(Condition::NotAllowed))?;
 
     if blocking::is_blocked(&own, &to) {
@@ -115,7 +115,7 @@ async fn iq_request(
     };
     let own_address = to.as_str() == session.jid.bare_str();
     if !own_address && is_request {
-        let own = router.store.facts(&session.jid.bare()).await.map_err(store_error)?;
+        let own = router.store.facts(&session.jid.bare()).await?;
         if own.is_some_and(|facts| blocking::is_blocked(&facts, &to)) {
             return Err(blocking::outbound_refusal());
         }

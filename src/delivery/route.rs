@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, inbound, iq, presence, store_error};
+use super::{Envelope, inbound, iq, presence};
 use crate::features::{Actor, Outbox, Outgoing, archive, push};
 use crate::router::{Item, Router, Service, Session, Target};
 use crate::stanza::error::{Condition, StanzaError};
@@ -118,7 +118,7 @@ async fn foreign_iq(
 ) -> Result<(), StanzaError> {
     let from = stanza.head.from.clone().ok_or(StanzaError::new(Condition::NotAllowed))?;
     if let Some(owner) = &account {
-        let facts = router.store.facts(owner).await.map_err(store_error)?;
+        let facts = router.store.facts(owner).await?;
         // An account that blocks the asker, and one that is not there, answer alike.
         if facts.is_none_or(|f| crate::features::blocking::is_blocked(&f, &from)) {
             return Err(StanzaError::new(Condition::ServiceUnavailable));

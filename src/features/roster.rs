@@ -78,6 +78,15 @@ pub fn put_state(entry: &mut RosterEntry, contact: &BareJid, state: State, reque
     }
 }
 
+/// §2.1.6: is this a roster push that somebody made up? Clients are to know them by their `from`,
+/// but not all do.
+pub fn is_forged_push(from: &Jid, stanza: &Stanza) -> bool {
+    let to = stanza.head.to.as_ref();
+    stanza.head.typ == Some(Type::Set)
+        && stanza.has("query", ns::ROSTER)
+        && to.is_none_or(|to| to.bare_str() != from.bare_str())
+}
+
 /// Roster full, in the words of the config.
 pub fn full(host: &HostConfig) -> StanzaError {
     StanzaError::new(Condition::PolicyViolation).with_text(format!(

@@ -164,6 +164,9 @@ async fn a_roster_is_its_owners_alone() {
     assert_eq!(condition(&mallory, &to_alice(GET.to_owned())).await, "forbidden");
     let push = set("<item jid='mallory@localhost' subscription='both'/>");
     assert_eq!(condition(&mallory, &to_alice(push.clone())).await, "forbidden");
+    let spoofed = push.replace("<iq ", "<iq to='alice@localhost/a' ");
+    assert_eq!(condition(&mallory, &spoofed).await, "forbidden");
+    assert!(alice.sent().is_empty(), "a push comes from the server alone");
     world.arrives(&to_alice(push).replace("<iq ", "<iq from='m@far.example/1' ")).await;
     let refused = crate::testing::drained(&far.mailbox);
     assert_eq!(refused.len(), 1);
