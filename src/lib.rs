@@ -42,7 +42,9 @@
 //! not given: the row carries both sessions' places ([`stream::lifecycle`]).
 
 pub mod access;
+pub mod admin;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod features;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use super::raw::Setting;
 use super::value::{IpNet, Secret};
-use crate::store::StoreOptions;
 
 /// Everything that `coucou.toml` says, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,17 +200,6 @@ pub struct Storage {
     pub queue_bytes_max: usize,
     /// The same, counted in changes.
     pub queue_jobs_max: usize,
-}
-
-impl From<&Storage> for StoreOptions {
-    fn from(storage: &Storage) -> StoreOptions {
-        StoreOptions {
-            readers_max: storage.readers_max,
-            commit_spacing: storage.commit_spacing,
-            queue_bytes_max: storage.queue_bytes_max,
-            queue_jobs_max: storage.queue_jobs_max,
-        }
-    }
 }
 
 /// An external component (XEP-0114).

@@ -3,6 +3,7 @@
 pub mod boot;
 mod doors;
 pub mod housekeeping;
+mod operators;
 pub mod reload;
 
 use std::path::PathBuf;

@@ -58,6 +58,7 @@ pub use facts::{Contact, Facts, Lookup};
 pub use ids::{AccountId, MessageId, UnknownId};
 pub use resume::{CopyForm, SmDelivery, SmOpen, SmParked, SmReceived, SmRestored};
 
+use crate::config::Storage;
 use crate::jid::BareJid;
 use crate::time::Now;
 use db::DataDir;
@@ -85,6 +86,17 @@ pub struct StoreOptions {
     pub queue_bytes_max: usize,
     /// Jobs that may wait for the writer.
     pub queue_jobs_max: usize,
+}
+
+impl From<&Storage> for StoreOptions {
+    fn from(storage: &Storage) -> StoreOptions {
+        StoreOptions {
+            readers_max: storage.readers_max,
+            commit_spacing: storage.commit_spacing,
+            queue_bytes_max: storage.queue_bytes_max,
+            queue_jobs_max: storage.queue_jobs_max,
+        }
+    }
 }
 
 impl Default for StoreOptions {

@@ -1,7 +1,7 @@
 //! XML streams. `negotiate` and `sm` are sans-IO; `c2s` and `component` are the tasks that drive
 //! them, one per connection; `lifecycle` is what becomes of a session apart from its connection.
 
-mod accounts;
+pub mod accounts;
 pub mod c2s;
 pub mod component;
 pub mod errors;

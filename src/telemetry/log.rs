@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -114,7 +115,12 @@ impl Telemetry {
 
 fn daily_files(log: &Log) -> Result<RollingFileAppender, LogError> {
     let dir = log.dir.clone();
-    std::fs::create_dir_all(&dir).map_err(|error| LogError::Folder { dir: dir.clone(), error })?;
+    // A log tells who spoke from where: it is for its owner.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|error| LogError::Folder { dir: dir.clone(), error })?;
     RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("coucou")

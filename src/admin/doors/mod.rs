@@ -1,0 +1,4 @@
+//! Where operators come in. A door proves who somebody is and hands the rest to [`super::run`].
+
+pub mod socket;
+mod users;

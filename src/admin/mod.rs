@@ -1,0 +1,137 @@
+//! Every operator's act, defined once, and the doors to it.
+//!
+//! * [`op`] says what an operation is and lists them all; [`ops`] holds them, a file per kind of thing.
+//! * [`run`](mod@run) is the one path for all doors: may this actor, do it, write it down.
+//! * [`doors`] let operators in: the Unix socket now, more later. [`wire`] is what is spoken there.
+//! * [`client`] is the other end, for the command line.
+//!
+//! Operations also work on a data directory whose server is down, as far as they need no sessions: the caller
+//! then holds the store's lock itself (see [`Context::offline`]).
+
+pub mod client;
+pub mod doors;
+pub mod op;
+pub mod ops;
+pub mod run;
+pub mod wire;
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::config::{Change, Config};
+use crate::jid::{BareJid, Jid};
+use crate::router::{Control, Router, Session};
+use crate::store::Store;
+use crate::stream::errors::{StreamCondition, StreamError};
+use crate::telemetry::Telemetry;
+use crate::time::Now;
+
+use op::Refusal;
+
+/// The running server, as far as operations look at it and steer it. The room above this one is it.
+pub trait Running: Send + Sync + 'static {
+    fn router(&self) -> &Arc<Router>;
+    fn telemetry(&self) -> &Telemetry;
+    /// The file that a reload reads.
+    fn config_file(&self) -> &Path;
+    fn started(&self) -> Now;
+    /// Begins an orderly stop; returns at once.
+    fn stop(&self);
+    /// Brings the config file into force, whole or not at all; tells what changed.
+    fn reload(
+        self: Arc<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Change>, Refusal>> + Send>>;
+}
+
+/// What an operation works on.
+#[derive(Clone)]
+pub struct Context {
+    store: Arc<Store>,
+    config: Arc<Config>,
+    server: Option<Arc<dyn Running>>,
+}
+
+impl Context {
+    /// A running server, with the settings in force at this moment.
+    pub fn live(server: Arc<dyn Running>) -> Context {
+        let router = server.router();
+        Context {
+            store: router.store.clone(),
+            config: router.config.load_full(),
+            server: Some(server),
+        }
+    }
+
+    /// A data directory that no server uses; `store` is its lock.
+    pub fn offline(store: Arc<Store>, config: Arc<Config>) -> Context {
+        Context { store, config, server: None }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The running server, if there is one.
+    pub fn server(&self) -> Option<&Arc<dyn Running>> {
+        self.server.as_ref()
+    }
+
+    /// The running server, for operations that make no sense without one.
+    ///
+    /// # Errors
+    /// If the server is down.
+    pub fn running(&self) -> Result<&Arc<dyn Running>, Refusal> {
+        self.server().ok_or_else(|| Refusal::unavailable("the server is not running"))
+    }
+
+    /// The sessions of `address`: all of an account, or the one of a full JID. None while the server is down.
+    pub fn sessions(&self, address: &Jid) -> Vec<Arc<Session>> {
+        let Some(server) = self.server() else { return Vec::new() };
+        let sessions = &server.router().sessions;
+        match address.resource() {
+            Some(_) => sessions.full(address).into_iter().collect(),
+            None => sessions.of(address.bare_str()).into_vec(),
+        }
+    }
+
+    /// Ends all sessions of an account; tells how many there were.
+    pub fn end_sessions(&self, account: &BareJid, condition: StreamCondition, text: &str) -> usize {
+        let sessions = self.sessions(account);
+        for session in &sessions {
+            end_session(session, condition, text);
+        }
+        sessions.len()
+    }
+}
+
+/// Ends one session, connected or waiting to be resumed, with a stream error that carries `text`.
+pub fn end_session(session: &Session, condition: StreamCondition, text: &str) {
+    let error = StreamError::with_text(condition, text);
+    session.mailbox.control(Control::Close(error));
+}
+
+/// Who asks for an operation. A door makes one from what it has proved, never from what the peer claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// For the audit, as in `uid=1000(anna)`.
+    pub who: String,
+    /// The door, as in `socket`.
+    pub from: String,
+    pub role: Role,
+}
+
+/// What somebody may do here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Root, and the user whom the server runs as: everything.
+    Owner,
+    /// A member of the admin group: everything but what could lock all of them out.
+    Operator,
+}

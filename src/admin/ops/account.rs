@@ -1,0 +1,467 @@
+//! Accounts: add, list, password, lock, unlock, remove.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::admin::Context;
+use crate::admin::op::{Class, Operation, Refusal, RefusalKind};
+use crate::auth::credentials::{Credentials, Password as Prepared};
+use crate::auth::hash::Hash;
+use crate::config::value::Secret;
+use crate::config::{HostConfig, Mechanism};
+use crate::jid::BareJid;
+use crate::store::accounts::{self, ScramRow};
+use crate::stream::accounts::scram_row;
+use crate::stream::errors::StreamCondition;
+use crate::time::Now;
+
+/// Accounts in one answer.
+const PAGE_MAX: usize = 1000;
+/// How long the removal of an account waits for its sessions to end.
+const SESSIONS_END_MAX: Duration = Duration::from_secs(3);
+
+/// Arguments that name one account, and nothing else to tell of the outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    pub jid: String,
+    /// Sessions that ended by it.
+    #[serde(default)]
+    pub sessions_ended: usize,
+}
+
+/// Makes an account.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Add {
+    pub jid: String,
+    pub password: Secret,
+}
+
+impl Operation for Add {
+    const NAME: &'static str = "account.add";
+    const SUMMARY: &'static str = "Make an account";
+    const CLASS: Class = Class::Reversible;
+    type Output = Done;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    fn to_wire(&self) -> Value {
+        serde_json::json!({ "jid": self.jid, "password": self.password.reveal() })
+    }
+
+    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
+        let (jid, host) = account(cx, &self.jid)?;
+        // Asked first, because deriving keys for a name that is taken would be work for nothing.
+        if cx.store().accounts().find(&jid).await?.is_some() {
+            return Err(exists(&jid));
+        }
+        let keys = derive(&host, &self.password).await?;
+        match cx.store().accounts().create(&jid, keys, Now::read()).await {
+            Ok(_) => Ok(Done { jid: jid.to_string(), sessions_ended: 0 }),
+            Err(crate::store::StoreError::AccountExists) => Err(exists(&jid)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn exists(jid: &BareJid) -> Refusal {
+    Refusal::new(RefusalKind::Conflict, format!("the account {jid} exists already"))
+        .help(format!("`coucou account password {jid}` sets a new password"))
+}
+
+/// Lists accounts by host and name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct List {
+    /// Only this host; all hosts if empty.
+    pub host: String,
+    /// Only names that begin so.
+    pub prefix: String,
+    /// Only accounts after this JID: [`Accounts::next`] of the page before.
+    pub after: Option<String>,
+    /// Accounts at most; 0 stands for as many as fit in an answer.
+    pub max: usize,
+}
+
+/// A page of accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    pub accounts: Vec<Account>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// An account as operators see it. Times are XEP-0082 text, UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub jid: String,
+    pub created: String,
+    /// When its last session ended.
+    pub last_seen: Option<String>,
+    pub locked: Option<Locked>,
+    /// Sessions now; unknown while the server is down.
+    pub sessions: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    pub since: String,
+    pub reason: String,
+}
+
+impl Operation for List {
+    const NAME: &'static str = "account.list";
+    const SUMMARY: &'static str = "List accounts";
+    const CLASS: Class = Class::Safe;
+    type Output = Accounts;
+
+    async fn run(self, cx: &Context) -> Result<Accounts, Refusal> {
+        let max = if self.max == 0 { PAGE_MAX } else { self.max.min(PAGE_MAX) };
+        let after = self.after.as_deref().map(parse).transpose()?;
+        let hosts = hosts(cx, &self.host)?;
+        // A page that begins after an account leaves out the hosts before that account's.
+        let skip = after
+            .as_ref()
+            .and_then(|after| hosts.iter().position(|host| host.domain == after.domain()));
+        let mut page = Accounts::default();
+        for host in hosts.iter().skip(skip.unwrap_or(0)) {
+            let after = after
+                .as_ref()
+                .filter(|after| after.domain() == host.domain)
+                .and_then(|jid| jid.local());
+            // One more than wanted tells whether there is a next page.
+            let wanted = max + 1 - page.accounts.len();
+            let rows =
+                cx.store().accounts().list(&host.domain, &self.prefix, after, wanted).await?;
+            page.accounts.extend(rows.into_iter().map(|row| show(cx, row)));
+            if page.accounts.len() > max {
+                page.accounts.truncate(max);
+                page.next = page.accounts.last().map(|account| account.jid.clone());
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn show(cx: &Context, row: accounts::Account) -> Account {
+    Account {
+        sessions: cx.server().map(|_| cx.sessions(&row.jid).len()),
+        jid: row.jid.to_string(),
+        created: row.created.to_xmpp(),
+        last_seen: row.last_seen.map(|seen| seen.at.to_xmpp()),
+        locked: row.lock.map(|lock| Locked { since: lock.since.to_xmpp(), reason: lock.reason }),
+    }
+}
+
+/// Sets a new password. Sessions and signed-in devices end, since they may be what the change is about.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Password {
+    pub jid: String,
+    pub password: Secret,
+}
+
+impl Operation for Password {
+    const NAME: &'static str = "account.password";
+    const SUMMARY: &'static str = "Set an account's password and sign its devices out";
+    const CLASS: Class = Class::Destructive;
+    type Output = Done;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    fn to_wire(&self) -> Value {
+        serde_json::json!({ "jid": self.jid, "password": self.password.reveal() })
+    }
+
+    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
+        let (jid, host) = account(cx, &self.jid)?;
+        existing(cx, &jid).await?;
+        let keys = derive(&host, &self.password).await?;
+        cx.store().accounts().set_keys(&jid, keys).await?;
+        let sessions_ended =
+            cx.end_sessions(&jid, StreamCondition::Reset, "The password was changed");
+        Ok(Done { jid: jid.to_string(), sessions_ended })
+    }
+}
+
+/// Keeps an account and all that is its own, but lets nobody in.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    pub jid: String,
+    /// For operators, and for the devices that are signed out.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl Operation for Lock {
+    const NAME: &'static str = "account.lock";
+    const SUMMARY: &'static str = "Let nobody sign in to an account, and sign its devices out";
+    const CLASS: Class = Class::Reversible;
+    type Output = Done;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
+        let (jid, _) = account(cx, &self.jid)?;
+        existing(cx, &jid).await?;
+        let lock = accounts::Lock { since: Now::read(), reason: self.reason.clone() };
+        // The store ends the devices' tokens with it.
+        cx.store().accounts().set_lock(&jid, Some(lock)).await?;
+        let text = if self.reason.is_empty() { "The account is locked" } else { &self.reason };
+        let sessions_ended = cx.end_sessions(&jid, StreamCondition::NotAuthorized, text);
+        Ok(Done { jid: jid.to_string(), sessions_ended })
+    }
+}
+
+/// Undoes [`Lock`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unlock {
+    pub jid: String,
+}
+
+impl Operation for Unlock {
+    const NAME: &'static str = "account.unlock";
+    const SUMMARY: &'static str = "Let a locked account sign in again";
+    const CLASS: Class = Class::Reversible;
+    type Output = Done;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
+        let (jid, _) = account(cx, &self.jid)?;
+        existing(cx, &jid).await?;
+        cx.store().accounts().set_lock(&jid, None).await?;
+        Ok(Done { jid: jid.to_string(), sessions_ended: 0 })
+    }
+}
+
+/// Erases an account and all that is its own.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remove {
+    pub jid: String,
+}
+
+impl Operation for Remove {
+    const NAME: &'static str = "account.remove";
+    const SUMMARY: &'static str = "Erase an account with its archive, contacts and settings";
+    const CLASS: Class = Class::Destructive;
+    type Output = Done;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
+        let (jid, _) = account(cx, &self.jid)?;
+        existing(cx, &jid).await?;
+        // Locked first, so that nobody signs in between the end of the sessions and the removal.
+        let lock = accounts::Lock {
+            since: Now::read(),
+            reason: "The account is being removed".to_owned(),
+        };
+        cx.store().accounts().set_lock(&jid, Some(lock)).await?;
+        let sessions_ended =
+            cx.end_sessions(&jid, StreamCondition::NotAuthorized, "The account was removed");
+        let gone = async {
+            while !cx.sessions(&jid).is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(SESSIONS_END_MAX, gone).await.is_err() {
+            tracing::warn!(%jid, "sessions of a removed account are slow to end");
+        }
+        cx.store().accounts().remove(&jid).await?;
+        Ok(Done { jid: jid.to_string(), sessions_ended })
+    }
+}
+
+fn parse(jid: &str) -> Result<BareJid, Refusal> {
+    BareJid::parse(jid).map_err(|error| {
+        Refusal::usage(format!("{jid:?} is not the address of an account: {error}"))
+            .help("write name@domain, as in anna@example.org")
+    })
+}
+
+/// The address of an account on one of our hosts; whether it exists is not asked.
+pub(super) fn account(cx: &Context, jid: &str) -> Result<(BareJid, Arc<HostConfig>), Refusal> {
+    let jid = parse(jid)?;
+    if jid.local().is_none() {
+        return Err(Refusal::usage(format!("{jid} names a host, not an account"))
+            .help(format!("write name@{}", jid.domain())));
+    }
+    let host = hosts(cx, jid.domain())?.remove(0);
+    if host.is_guest() {
+        let text =
+            format!("{} is for guests (auth = \"anonymous\") and has no accounts", jid.domain());
+        return Err(Refusal::denied(text));
+    }
+    Ok((jid, host))
+}
+
+/// The host of that name, or all for an empty name; never an empty list.
+pub(super) fn hosts(cx: &Context, name: &str) -> Result<Vec<Arc<HostConfig>>, Refusal> {
+    if name.is_empty() {
+        return Ok(cx.config().hosts.clone());
+    }
+    let domain = crate::config::value::domain(name)
+        .map_err(|reason| Refusal::usage(format!("{name:?} {reason}")))?;
+    match cx.config().host(&domain) {
+        Some(host) => Ok(vec![host.clone()]),
+        None => {
+            let known: Vec<&str> =
+                cx.config().hosts.iter().map(|host| host.domain.as_str()).collect();
+            Err(Refusal::not_found(format!("{domain} is not a host of this server"))
+                .help(format!("its hosts are: {}", known.join(", "))))
+        }
+    }
+}
+
+async fn existing(cx: &Context, jid: &BareJid) -> Result<accounts::Account, Refusal> {
+    let found = cx.store().accounts().find(jid).await?;
+    found.ok_or_else(|| {
+        Refusal::not_found(format!("there is no account {jid}"))
+            .help("`coucou account list` shows them all")
+    })
+}
+
+/// The keys that the host's mechanisms need, derived where it does not hold up other work.
+async fn derive(host: &HostConfig, password: &Secret) -> Result<Vec<ScramRow>, Refusal> {
+    let prepared =
+        Prepared::prepare(password.reveal()).map_err(|error| Refusal::usage(error.to_string()))?;
+    let (hashes, iterations) = (hashes(&host.mechanisms), host.scram_iterations);
+    let derived =
+        tokio::task::spawn_blocking(move || Credentials::derive(&prepared, &hashes, iterations))
+            .await;
+    Ok(derived.map_err(|error| Refusal::bug(&error))?.iter().map(scram_row).collect())
+}
+
+fn hashes(mechanisms: &[Mechanism]) -> Vec<Hash> {
+    let mut hashes: Vec<Hash> = mechanisms
+        .iter()
+        .filter_map(|mechanism| match mechanism {
+            Mechanism::ScramSha512 => Some(Hash::Sha512),
+            Mechanism::ScramSha256 => Some(Hash::Sha256),
+            Mechanism::ScramSha1 => Some(Hash::Sha1),
+            Mechanism::Plain => None,
+        })
+        .collect();
+    // PLAIN is verified against keys too; any one will do.
+    if hashes.is_empty() {
+        hashes.push(Hash::Sha256);
+    }
+    hashes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+
+    /// Two hosts with accounts and one for guests.
+    async fn context(dir: &Path) -> Context {
+        let text = "[hosts.\"a.org\"]\nscram_iterations = 4096\nmechanisms = [\"SCRAM-SHA-1\"]\n\
+                    [hosts.\"b.org\"]\nscram_iterations = 4096\nmechanisms = [\"SCRAM-SHA-1\"]\n\
+                    [hosts.\"guests.org\"]\nauth = \"anonymous\"\n";
+        let config = crate::config::parse(text, &dir.join("coucou.toml")).unwrap().config;
+        let store = Store::open(dir, StoreOptions::default()).unwrap();
+        let cx = Context::offline(store, Arc::new(config));
+        for jid in ["ann@a.org", "bob@a.org", "cy@a.org", "ann@b.org", "dan@b.org"] {
+            add(&cx, jid).await.unwrap();
+        }
+        cx
+    }
+
+    async fn add(cx: &Context, jid: &str) -> Result<Done, Refusal> {
+        Add { jid: jid.to_owned(), password: Secret::new("pencil") }.run(cx).await
+    }
+
+    async fn list(cx: &Context, list: List) -> (Vec<String>, Option<String>) {
+        let page = list.run(cx).await.unwrap();
+        (page.accounts.into_iter().map(|account| account.jid).collect(), page.next)
+    }
+
+    #[tokio::test]
+    async fn pages_run_over_all_hosts_and_miss_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = context(dir.path()).await;
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = list(&cx, List { max: 2, after, ..List::default() }).await;
+            assert!(page.len() <= 2);
+            all.extend(page);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, ["ann@a.org", "bob@a.org", "cy@a.org", "ann@b.org", "dan@b.org"]);
+        let only = List { host: "B.org".to_owned(), prefix: "a".to_owned(), ..List::default() };
+        assert_eq!(list(&cx, only).await, (vec!["ann@b.org".to_owned()], None));
+    }
+
+    #[tokio::test]
+    async fn refusals_name_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = context(dir.path()).await;
+        for (jid, kind) in [
+            ("ANN@a.org", RefusalKind::Conflict),
+            ("x@guests.org", RefusalKind::Denied),
+            ("x@elsewhere.org", RefusalKind::NotFound),
+            ("a.org", RefusalKind::Usage),
+            ("a@b@c", RefusalKind::Usage),
+        ] {
+            assert_eq!(add(&cx, jid).await.unwrap_err().kind, kind, "{jid}");
+        }
+        let unlock = Unlock { jid: "nobody@a.org".to_owned() }.run(&cx).await;
+        assert_eq!(unlock.unwrap_err().kind, RefusalKind::NotFound);
+        let empty =
+            Password { jid: "ann@a.org".to_owned(), password: Secret::new("") }.run(&cx).await;
+        assert_eq!(empty.unwrap_err().kind, RefusalKind::Usage);
+    }
+
+    #[tokio::test]
+    async fn every_act_leaves_a_line_in_the_audit() {
+        use crate::admin::{Actor, Role, run};
+        let dir = tempfile::tempdir().unwrap();
+        let cx = context(dir.path()).await;
+        let actor =
+            Actor { who: "uid=1(eve)".to_owned(), from: "test".to_owned(), role: Role::Operator };
+        for (name, arguments) in [
+            ("account.lock", serde_json::json!({"jid": "ann@a.org", "reason": "spam"})),
+            ("account.password", serde_json::json!({"jid": "no@a.org", "password": "pencil"})),
+            ("account.list", serde_json::json!({})),
+            ("server.stop", serde_json::json!({})),
+        ] {
+            let _ = run::run(&cx, &actor, name, arguments).await;
+        }
+        let query = crate::store::audit::AuditQuery { max: 10, ..Default::default() };
+        let acts = cx.store().audit().list(query).await.unwrap();
+        let told: Vec<_> =
+            acts.iter().rev().map(|(_, act)| (act.what.as_str(), act.target.as_str())).collect();
+        assert_eq!(
+            told,
+            [("account.lock", "ann@a.org"), ("account.password", "no@a.org"), ("server.stop", "")]
+        );
+        let details: Vec<_> = acts.iter().rev().map(|(_, act)| act.detail.as_str()).collect();
+        assert!(details[0].contains("\"outcome\":\"done\""), "{details:?}");
+        assert!(details[1].contains("***") && !details[1].contains("pencil"), "{details:?}");
+        assert!(details[2].contains("lock everybody out"), "{details:?}");
+    }
+}

@@ -1,0 +1,35 @@
+//! The settings: reload.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admin::Context;
+use crate::admin::op::{Class, Operation, Refusal};
+use crate::config::{self, Change};
+
+/// Reads the config file again and brings it into force, whole or not at all.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub changes: Vec<Change>,
+    /// What is doubtful about the new settings.
+    pub warnings: Vec<String>,
+}
+
+impl Operation for Reload {
+    const NAME: &'static str = "config.reload";
+    const SUMMARY: &'static str = "Bring the config file into force";
+    const CLASS: Class = Class::Reversible;
+    type Output = Reloaded;
+
+    async fn run(self, cx: &Context) -> Result<Reloaded, Refusal> {
+        let server = cx.running()?;
+        let changes = server.clone().reload().await?;
+        // Read once more for the doubts only; if the file has changed since, they are of no use.
+        let doubts = config::load(server.config_file()).map(|checked| checked.warnings);
+        let warnings = doubts.unwrap_or_default().iter().map(ToString::to_string).collect();
+        Ok(Reloaded { changes, warnings })
+    }
+}

@@ -1,0 +1,45 @@
+//! What operators' acts may ask of the running server.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::Server;
+use crate::admin::Running;
+use crate::admin::op::Refusal;
+use crate::config::Change;
+use crate::router::Router;
+use crate::telemetry::Telemetry;
+use crate::time::Now;
+
+impl Running for Server {
+    fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    fn started(&self) -> Now {
+        self.started
+    }
+
+    fn stop(&self) {
+        Server::stop(self);
+    }
+
+    fn reload(
+        self: Arc<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Change>, Refusal>> + Send>> {
+        Box::pin(async move {
+            let reloaded = Server::reload(&self).await;
+            reloaded.map_err(|error| Refusal::denied(format!("nothing has changed: {error}")))
+        })
+    }
+}
