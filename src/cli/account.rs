@@ -1,0 +1,172 @@
+//! `coucou account …`
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Common;
+use super::ask::{self, PasswordSource};
+use super::failure::Failure;
+use super::output::{Output, table};
+use super::reach::Reach;
+use crate::admin::ops::account::{
+    Account as Row, Accounts, Add, Done, List, Lock, Password, Remove, Unlock,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Account {
+    /// Make an account
+    Add {
+        /// name@domain
+        jid: String,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List accounts
+    List {
+        /// Only this host
+        host: Option<String>,
+        /// Only names that begin so
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        prefix: String,
+    },
+    /// Set a new password; sessions end and devices have to sign in anew
+    Password {
+        /// name@domain
+        jid: String,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Erase an account with its archive, contacts and settings
+    Remove {
+        /// name@domain
+        jid: String,
+        /// Confirm by naming the account
+        #[arg(long, value_name = "JID")]
+        yes: Option<String>,
+    },
+    /// Let nobody sign in, and end the sessions there are
+    Lock {
+        /// name@domain
+        jid: String,
+        /// Kept with the lock and told to devices that are signed out
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Let a locked account sign in again
+    Unlock {
+        /// name@domain
+        jid: String,
+    },
+}
+
+/// What became of an account, with its password if that was made up here.
+#[derive(Serialize)]
+struct WithPassword {
+    #[serde(flatten)]
+    done: Done,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+impl Account {
+    pub(super) fn run(self, common: &Common, out: &mut Output) -> Result<(), Failure> {
+        // Asked before anything is opened: a person may take their time, and the lock of the store is not theirs.
+        let secret = match &self {
+            Account::Add { jid, password } | Account::Password { jid, password } => {
+                Some(password.read(jid)?)
+            }
+            Account::Remove { jid, yes } => {
+                let what = format!("This erases {jid} with its archive, contacts and settings.");
+                ask::confirm(&what, jid, yes.as_deref())?;
+                None
+            }
+            _ => None,
+        };
+        let mut reach = Reach::anyway(common)?;
+        let done = match self {
+            Account::Add { jid, .. } => {
+                let Some((password, made_up)) = secret else { return Ok(()) };
+                let done = reach.call(&Add { jid, password: password.clone() })?;
+                let shown =
+                    WithPassword { done, password: made_up.then(|| password.reveal().to_owned()) };
+                out.show(&shown, |shown| with_password("added", shown))
+            }
+            Account::Password { jid, .. } => {
+                let Some((password, made_up)) = secret else { return Ok(()) };
+                let done = reach.call(&Password { jid, password: password.clone() })?;
+                let shown =
+                    WithPassword { done, password: made_up.then(|| password.reveal().to_owned()) };
+                out.show(&shown, |shown| with_password("has a new password", shown))
+            }
+            Account::List { host, prefix } => {
+                list(&mut reach, host.unwrap_or_default(), prefix, out)
+            }
+            Account::Remove { jid, .. } => {
+                let done = reach.call(&Remove { jid })?;
+                out.show(&done, |done| told("removed", done))
+            }
+            Account::Lock { jid, reason } => {
+                let done = reach.call(&Lock { jid, reason })?;
+                out.show(&done, |done| told("locked", done))
+            }
+            Account::Unlock { jid } => {
+                let done = reach.call(&Unlock { jid })?;
+                out.show(&done, |done| told("unlocked", done))
+            }
+        };
+        reach.close()?;
+        done
+    }
+}
+
+/// All pages, printed as one list.
+fn list(reach: &mut Reach, host: String, prefix: String, out: &mut Output) -> Result<(), Failure> {
+    let mut all = Accounts::default();
+    loop {
+        let after = all.next.take();
+        let page =
+            reach.call(&List { host: host.clone(), prefix: prefix.clone(), after, max: 0 })?;
+        all.accounts.extend(page.accounts);
+        all.next = page.next;
+        if all.next.is_none() {
+            break;
+        }
+    }
+    out.show(&all.accounts, |accounts| {
+        if accounts.is_empty() {
+            return "No accounts. `coucou account add name@domain` makes one.".to_owned();
+        }
+        table(["JID", "CREATED", "LAST SEEN", "SESSIONS", "LOCKED"], accounts.iter().map(row))
+    })
+}
+
+fn row(account: &Row) -> [String; 5] {
+    let day = |time: &str| time.get(..16).unwrap_or(time).replace('T', " ");
+    [
+        account.jid.clone(),
+        day(&account.created),
+        account.last_seen.as_deref().map_or_else(|| "-".to_owned(), day),
+        account.sessions.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+        account
+            .locked
+            .as_ref()
+            .map_or_else(String::new, |lock| format!("since {} {}", day(&lock.since), lock.reason)),
+    ]
+}
+
+fn told(what: &str, done: &Done) -> String {
+    let ended = match done.sessions_ended {
+        0 => String::new(),
+        1 => "; 1 session ended".to_owned(),
+        count => format!("; {count} sessions ended"),
+    };
+    format!("{} {what}{ended}", done.jid)
+}
+
+fn with_password(what: &str, shown: &WithPassword) -> String {
+    let told = told(what, &shown.done);
+    match &shown.password {
+        Some(password) => format!("{told}\npassword: {password}"),
+        None => told,
+    }
+}

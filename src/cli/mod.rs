@@ -1,0 +1,158 @@
+//! The command line. Each command is a thin client of an admin operation, or starts the server.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the server cannot be reached,
+//! 4 conflict (it exists already, or is in use). With `--json` every command that prints data prints one JSON
+//! value on standard output, and a failure is one JSON object on standard error.
+
+mod account;
+mod ask;
+mod check;
+mod failure;
+mod first;
+mod init;
+mod log;
+mod output;
+mod place;
+mod reach;
+mod reload;
+mod serve;
+mod session;
+mod status;
+mod up;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use failure::Failure;
+use output::Output;
+
+/// A whole XMPP service in one program: the server and every tool that speaks to it.
+#[derive(Debug, Parser)]
+#[command(name = "coucou", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable, \
+4 conflict (exists already or is in use)";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct Common {
+    /// The config file [default: where `coucou up` or the package put it]
+    #[arg(long, global = true, value_name = "FILE", env = "COUCOU_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// The folder that `coucou up` works in: short for --config DIR/coucou.toml
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "COUCOU_DIR",
+        hide_env_values = true,
+        conflicts_with = "config"
+    )]
+    dir: Option<PathBuf>,
+    /// The admin socket [default: as in the config file]
+    #[arg(long, global = true, value_name = "PATH", env = "COUCOU_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve; on the first run prepare everything that takes, without questions
+    Up(up::Up),
+    /// Prepare a server: config file, certificate, first account
+    Init(init::Init),
+    /// Serve as the config file says
+    Serve,
+    /// Show how the server is; exit code 3 if it is down
+    Status,
+    /// Make, list, lock, unlock and remove accounts, set passwords
+    #[command(subcommand)]
+    Account(account::Account),
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Check the config file and tell all that is wrong with it
+    Check(check::Check),
+    /// Bring the config file into force, whole or not at all, and tell what changed
+    Reload,
+    /// Show the newest lines of the log
+    Log(log::Log),
+    /// Stop the server
+    Stop,
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are told on standard output and are no failure; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    let Arguments { common, command } = arguments;
+    let mut out = Output::new(common.json);
+    match dispatch(command, &common, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(common.json),
+    }
+}
+
+fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Up(up) => up.run(common, out),
+        Command::Init(init) => init.run(common, out),
+        Command::Serve => serve::run(common),
+        Command::Status => status::run(common, out),
+        Command::Account(account) => account.run(common, out),
+        Command::Session(session) => session.run(common, out),
+        Command::Check(check) => check.run(common, out),
+        Command::Reload => reload::run(common, out),
+        Command::Log(log) => log.run(common, out),
+        Command::Stop => serve::stop(common, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_takes_a_password_as_an_argument() {
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                assert!(
+                    !name.contains("password") || !argument.get_action().takes_values(),
+                    "{} {name}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Arguments::command());
+    }
+}

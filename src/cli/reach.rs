@@ -1,0 +1,195 @@
+//! The way to an operation: through the running server, or on its data directory while it is down.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::Common;
+use super::failure::Failure;
+use crate::admin::client::{Client, Unreachable};
+use crate::admin::op::{Operation, Refusal};
+use crate::admin::{Actor, Context, Role, run};
+use crate::config::{Checked, Config};
+use crate::store::{Store, StoreError, StoreOptions};
+
+/// Something that does operations.
+pub(super) enum Reach {
+    Server(Client),
+    /// The server is down and we hold its lock.
+    DataDir(Box<DataDir>),
+}
+
+/// A data directory held by this process.
+pub(super) struct DataDir {
+    runtime: Runtime,
+    store: Arc<Store>,
+    context: Context,
+}
+
+impl Reach {
+    /// The running server.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub(super) fn server(common: &Common) -> Result<Client, Failure> {
+        Ok(Client::connect(&socket_path(common)?)?)
+    }
+
+    /// The running server or, while it is down, its data directory.
+    ///
+    /// # Errors
+    /// If neither can be used.
+    pub(super) fn anyway(common: &Common) -> Result<Reach, Failure> {
+        let path = socket_path(common)?;
+        match Client::connect(&path) {
+            Ok(client) => Ok(Reach::Server(client)),
+            Err(Unreachable::NotRunning { .. }) => {
+                let (_, Checked { config, .. }) = common.load()?;
+                let held = DataDir::open(config).map_err(|failure| match failure {
+                    OpenError::InUse(text) => Failure::conflict(text).help(format!(
+                        "it does not answer at {}; is it starting or stopping?",
+                        path.display()
+                    )),
+                    OpenError::Other(failure) => failure,
+                })?;
+                Ok(Reach::DataDir(Box::new(held)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has `operation` done.
+    ///
+    /// # Errors
+    /// If it is refused or the server is lost.
+    pub(super) fn call<O: Operation>(&mut self, operation: &O) -> Result<O::Output, Failure> {
+        match self {
+            Reach::Server(client) => Ok(client.call(operation)?),
+            Reach::DataDir(held) => held.call(operation),
+        }
+    }
+
+    /// Lets go in order: what was written is on disk and the next start is a clean one.
+    ///
+    /// # Errors
+    /// If the store cannot be closed.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        match self {
+            Reach::Server(_) => Ok(()),
+            Reach::DataDir(held) => held.close(),
+        }
+    }
+}
+
+fn socket_path(common: &Common) -> Result<PathBuf, Failure> {
+    match &common.socket {
+        Some(path) => Ok(path.clone()),
+        None => Ok(common.load()?.1.config.admin_socket),
+    }
+}
+
+enum OpenError {
+    InUse(String),
+    Other(Failure),
+}
+
+impl DataDir {
+    fn open(config: Config) -> Result<DataDir, OpenError> {
+        let other = OpenError::Other;
+        owner_is_us(&config).map_err(other)?;
+        DataDir::hold(config).map_err(|error| match error {
+            HoldError::Store(StoreError::InUse { dir, pid }) => {
+                OpenError::InUse(format!("process {pid} uses {}", dir.display()))
+            }
+            HoldError::Store(error) => OpenError::Other(error.into()),
+            HoldError::Runtime(error) => OpenError::Other(Failure::failed(error)),
+        })
+    }
+
+    /// Opens the data directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// If another process has it, or it cannot be read or written.
+    pub(super) fn create(config: Config) -> Result<DataDir, Failure> {
+        DataDir::hold(config).map_err(|error| match error {
+            HoldError::Store(error) => error.into(),
+            HoldError::Runtime(error) => Failure::failed(error),
+        })
+    }
+
+    fn hold(config: Config) -> Result<DataDir, HoldError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| HoldError::Runtime(format!("cannot start the runtime: {error}")))?;
+        let store = {
+            let _inside = runtime.enter();
+            Store::open(&config.data_dir, StoreOptions::from(&config.storage))
+                .map_err(HoldError::Store)?
+        };
+        let context = Context::offline(store.clone(), Arc::new(config));
+        Ok(DataDir { runtime, store, context })
+    }
+
+    /// Has `operation` done here.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub(super) fn call<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
+        let done = self.runtime.block_on(run::run(
+            &self.context,
+            &actor(),
+            O::NAME,
+            operation.to_wire(),
+        ))?;
+        Ok(serde_json::from_value(done).map_err(|error| Refusal::bug(&error))?)
+    }
+
+    /// Writes out everything and gives the lock back.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        Ok(self.runtime.block_on(self.store.shutdown())?)
+    }
+}
+
+enum HoldError {
+    Store(StoreError),
+    Runtime(String),
+}
+
+/// Who works on the data directory by hand: whoever may open it is its owner.
+fn actor() -> Actor {
+    Actor {
+        who: format!("uid={}", rustix::process::geteuid().as_raw()),
+        from: "cli".to_owned(),
+        role: Role::Owner,
+    }
+}
+
+/// Files made here by another user, root above all, would be closed to the server.
+fn owner_is_us(config: &Config) -> Result<(), Failure> {
+    let dir = &config.data_dir;
+    let owner = match std::fs::metadata(dir) {
+        Ok(metadata) => metadata.uid(),
+        Err(error) => {
+            return Err(Failure::unreachable(format!(
+                "the server is not running, and its data directory {} cannot be used: {error}",
+                dir.display()
+            ))
+            .help("`coucou up` prepares one and serves"));
+        }
+    };
+    let us = rustix::process::geteuid().as_raw();
+    if owner == us {
+        return Ok(());
+    }
+    Err(Failure::unreachable(format!(
+        "the server is not running, and its data directory {} belongs to user {owner}, not to {us}",
+        dir.display()
+    ))
+    .help(format!("start the server, or run this as its owner: sudo -u '#{owner}' coucou …")))
+}

@@ -1,0 +1,103 @@
+//! `coucou serve` and `coucou stop`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::Common;
+use super::failure::Failure;
+use super::output::Output;
+use super::reach::Reach;
+use crate::admin::doors::socket::Socket;
+use crate::admin::ops::server::Stop;
+use crate::config::{Checked, Config};
+use crate::server::boot;
+use crate::store::StoreError;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log;
+
+/// Threads for work that would hold up the others, such as deriving keys from passwords.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// How long `coucou stop` waits for the server to be gone.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+pub(super) fn run(common: &Common) -> Result<(), Failure> {
+    let (file, checked) = common.load()?;
+    serve(file, checked, || Ok(()))
+}
+
+/// Serves until the server is told to stop. `ready` is called once clients can sign in.
+///
+/// # Errors
+/// If the server cannot start, or does not stop in order.
+pub(super) fn serve(
+    file: PathBuf,
+    checked: Checked,
+    ready: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Checked { config, warnings } = checked;
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let telemetry = Telemetry::start(&config.log, log::Output::detect())
+        .map_err(|error| Failure::failed(error.to_string()).help(log_help(&config)))?;
+    for warning in &warnings {
+        tracing::warn!("{}: {warning}", file.display());
+    }
+    allow_many_connections();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("coucou")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let (socket_path, group) = (config.admin_socket.clone(), config.admin_group.clone());
+        let server = boot::start(config, file, telemetry).await.map_err(not_started)?;
+        let socket = Socket::bind(&socket_path, group.as_deref())
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let door = tokio::spawn(socket.serve(server.clone()));
+        ready()?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+        let ended = boot::run(&server).await;
+        // Only now, when the store is closed: whoever finds no socket may start another server.
+        door.abort();
+        ended.map_err(|error| Failure::failed(error.to_string()))
+    })
+}
+
+fn not_started(error: boot::BootError) -> Failure {
+    match error {
+        boot::BootError::Store(StoreError::InUse { dir, pid }) => Failure::conflict(format!(
+            "a server runs here already: process {pid} uses {}",
+            dir.display()
+        ))
+        .help("`coucou status` shows it, `coucou stop` ends it"),
+        error => Failure::failed(error.to_string()),
+    }
+}
+
+fn log_help(config: &Config) -> String {
+    format!(
+        "set log.dir to a folder that this user may write to; it is {}",
+        config.log.dir.display()
+    )
+}
+
+/// A connection is a file descriptor, and the usual soft limit of 1024 is a relic of `select`.
+fn allow_many_connections() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+pub(super) fn stop(common: &Common, out: &mut Output) -> Result<(), Failure> {
+    let mut client = Reach::server(common)?;
+    client.call(&Stop {})?;
+    client.wait_for_end(STOP_MAX).map_err(|_| {
+        Failure::failed(format!("the server still runs after {} s", STOP_MAX.as_secs()))
+            .help("its log tells what holds it up")
+    })?;
+    out.show(&serde_json::json!({ "stopped": true }), |_| "The server has stopped.".to_owned())
+}
