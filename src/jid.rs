@@ -582,8 +582,9 @@ fn prepare_domain(text: &str) -> Result<Prepared<'_>, JidError> {
         return ip_literal(text).map(Prepared::Done).ok_or(error(Reason::NotAnIpAddress));
     }
     let plain = plain(text, DOMAIN);
-    if plain.allowed && !has_a_label(text) {
-        if !labels_fit(text) {
+    let labels = labels(text);
+    if plain.allowed && !labels.encoded {
+        if !labels.fit {
             return Err(error(if text.is_empty() { Reason::Empty } else { Reason::NotADomain }));
         }
         return Ok(match plain.capitals {
@@ -611,7 +612,7 @@ fn prepare_domain(text: &str) -> Result<Prepared<'_>, JidError> {
                 idna::uts46::DnsLength::Ignore,
             )
             .map_err(|_| error(Reason::NotADomain))?;
-        match labels_fit(&ascii) {
+        match self::labels(&ascii).fit {
             true => Ok(normal.to_owned()),
             false => Err(error(Reason::NotADomain)),
         }
@@ -626,16 +627,21 @@ fn ip_literal(text: &str) -> Option<Cow<'_, str>> {
     Some(if normal == text { Cow::Borrowed(text) } else { Cow::Owned(normal) })
 }
 
-/// Whether some label starts with `xn--`, in any case.
-fn has_a_label(domain: &str) -> bool {
-    domain.split('.').any(|label| {
-        label.as_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"))
-    })
+/// What the labels of a domain in ASCII look like.
+struct Labels {
+    /// None is empty or longer than the 63 bytes of the DNS.
+    fit: bool,
+    /// Some may be an A-label: it starts with `xn--`, in any case.
+    encoded: bool,
 }
 
-/// No label is empty or longer than the 63 bytes of the DNS.
-fn labels_fit(domain: &str) -> bool {
-    domain.split('.').all(|label| (1..=63).contains(&label.len()))
+fn labels(domain: &str) -> Labels {
+    let mut found = Labels { fit: true, encoded: false };
+    for label in domain.as_bytes().split(|&byte| byte == b'.') {
+        found.fit &= (1..=63).contains(&label.len());
+        found.encoded |= label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"));
+    }
+    found
 }
 
 #[cfg(test)]
