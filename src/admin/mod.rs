@@ -90,6 +90,14 @@ impl Context {
         self.server().ok_or_else(|| Refusal::unavailable("the server is not running"))
     }
 
+    /// The running server's router, or, while it is down, one that no session uses.
+    pub fn router(&self) -> Arc<Router> {
+        match self.server() {
+            Some(server) => Arc::clone(server.router()),
+            None => Router::new(Arc::clone(&self.config), Arc::clone(&self.store)),
+        }
+    }
+
     /// The sessions of `address`: all of an account, or the one of a full JID. None while the server is down.
     pub fn sessions(&self, address: &Jid) -> Vec<Arc<Session>> {
         let Some(server) = self.server() else { return Vec::new() };

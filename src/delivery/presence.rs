@@ -148,6 +148,30 @@ pub async fn session_ended(router: &Arc<Router>, session: &Arc<Session>, out: &O
     }
 }
 
+/// Ends all subscriptions of an account that is about to be removed, and the requests that it never
+/// answered: whoever takes its name next inherits nobody's presence. Its sessions have ended.
+pub async fn farewell(router: &Arc<Router>, owner: &BareJid, now: Now) -> Result<(), StoreError> {
+    let Some(facts) = router.store.facts(owner).await? else { return Ok(()) };
+    let out = Outbox::default();
+    let send = |request: Request, contact: &BareJid| {
+        let (from, to) = (owner.clone().into(), contact.clone().into());
+        out.push(Stanza::presence(Some(request.typ()), Some(from), Some(to), []));
+    };
+    for contact in &facts.roster {
+        if contact.subscription.to() || contact.ask {
+            send(Request::Unsubscribe, &contact.jid);
+        }
+        if contact.subscription.from() {
+            send(Request::Unsubscribed, &contact.jid);
+        }
+    }
+    for (contact, _) in router.store.rosters().requests(facts.id).await? {
+        send(Request::Unsubscribed, &contact);
+    }
+    route::drain(router, out, now).await;
+    Ok(())
+}
+
 /// Sends a presence to all who may see the account, its own resources included (§4.2.2).
 async fn broadcast(
     router: &Arc<Router>,

@@ -107,6 +107,22 @@ pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
             router.store.room().await;
         }
     }
+    if router.host(session.jid.domain()).is_some_and(|host| host.is_guest()) {
+        forget_guest(router, session, now).await;
+    }
+}
+
+/// A guest's account lasts as long as its session (XEP-0175).
+async fn forget_guest(router: &Arc<Router>, session: &Session, now: Now) {
+    let guest = session.jid.bare();
+    let gone = match presence::farewell(router, &guest, now).await {
+        Ok(()) => router.store.accounts().remove(&guest).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = gone {
+        // The next start removes it.
+        tracing::warn!(%guest, %error, "a guest's account stays");
+    }
 }
 
 /// Keeps a session whose connection is gone until it is resumed, ended, or its time is up.

@@ -12,6 +12,7 @@ use crate::auth::credentials::{Credentials, Password as Prepared};
 use crate::auth::hash::Hash;
 use crate::config::value::Secret;
 use crate::config::{HostConfig, Mechanism};
+use crate::delivery::presence;
 use crate::jid::BareJid;
 use crate::store::accounts::{self, ScramRow};
 use crate::stream::accounts::scram_row;
@@ -285,6 +286,7 @@ impl Operation for Remove {
         if tokio::time::timeout(SESSIONS_END_MAX, gone).await.is_err() {
             tracing::warn!(%jid, "sessions of a removed account are slow to end");
         }
+        presence::farewell(&cx.router(), &jid, Now::read()).await?;
         cx.store().accounts().remove(&jid).await?;
         Ok(Done { jid: jid.to_string(), sessions_ended })
     }

@@ -210,6 +210,41 @@ async fn requests_of_strangers_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_removed_account_leaves_no_subscription_behind() {
+    let world = World::new();
+    let bob = client(&world, "bob@localhost/b").await;
+    let carol = client(&world, "carol@localhost/c").await;
+    let alice = client(&world, "alice@localhost/a").await;
+    befriend(&alice, &bob).await;
+    carol.send("<presence to='alice@localhost' type='subscribe'/>").await;
+    carol.take();
+    alice.leaves().await;
+    bob.take();
+    farewell(&world.router, &alice.session.jid.bare(), world.now()).await.unwrap();
+    assert_eq!(
+        seen(&bob),
+        [
+            "unsubscribe alice@localhost",
+            "push alice@localhost to",
+            "unsubscribed alice@localhost",
+            "push alice@localhost none"
+        ]
+    );
+    assert_eq!(seen(&carol), ["unsubscribed alice@localhost", "push alice@localhost none"]);
+}
+
+#[tokio::test]
+async fn a_guest_is_forgotten_when_its_session_ends() {
+    let world = World::configured("[hosts.\"localhost\"]\nauth = \"anonymous\"\n");
+    let guest = client(&world, "guest-1@localhost/a").await;
+    for _ in 0..2 {
+        crate::stream::lifecycle::end(&world.router, &guest.session).await;
+        let facts = world.router.store.facts(&guest.session.jid.bare()).await.unwrap();
+        assert!(facts.is_none());
+    }
+}
+
+#[tokio::test]
 async fn nobody_subscribes_to_himself() {
     let world = World::new();
     let alice = client(&world, "alice@localhost/a").await;
