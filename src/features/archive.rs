@@ -1,5 +1,6 @@
 //! XEP-0313: Message Archive Management (1.1.3), its preferences (XEP-0441, 0.2.0), search
-//! (XEP-0431, 0.2.0) and pages (XEP-0059, 1.0), for the archive of an account.
+//! (XEP-0431, 0.2.0) and pages (XEP-0059, 1.0), for the archive of an account. What a sender hints
+//! at is followed (XEP-0334, 1.0.0), here as in carbons and in the offline store.
 //!
 //! Left out: groupchat messages in an account's archive. Rooms keep their own, so that
 //! `include-groupchat` is understood and changes nothing.
@@ -34,7 +35,13 @@ use crate::config::model::HostConfig;
 pub use rule::{keeps, wants};
 
 pub const FEATURE: Feature = Feature {
-    xeps: &[xep(59, "1.0"), xep(313, "1.1.3"), xep(431, "0.2.0"), xep(441, "0.2.0")],
+    xeps: &[
+        xep(59, "1.0"),
+        xep(313, "1.1.3"),
+        xep(334, "1.0.0"),
+        xep(431, "0.2.0"),
+        xep(441, "0.2.0"),
+    ],
     disco: &[
         on_if(Target::Host, ns::MAM2, has_archives),
         on_if(Target::Host, ns::MAM2_EXTENDED, has_archives),

@@ -470,6 +470,22 @@ mod tests {
         assert!(caps.verifies(&parse(BOMBUS)));
     }
 
+    #[tokio::test]
+    async fn an_answer_is_remembered_for_all_only_if_it_proves_itself() {
+        let world = crate::testing::World::new();
+        let known = Known::of(&world.router.store);
+        let caps = Caps::of(&presence(
+            "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='x' \
+             ver='QgayPKawpkPSDYmwT/WM94uAlu0='/>",
+        ))
+        .expect("caps");
+        let poison = known.learn(&caps, &parse(PSI), world.now());
+        assert!(!poison.is_empty(), "it holds for whoever answered");
+        assert_eq!(known.features(&caps, world.now()), None);
+        let features = known.learn(&caps, &parse(EXODUS), world.now());
+        assert_eq!(known.features(&caps, world.now()), Some(features));
+    }
+
     #[test]
     fn what_cannot_be_verified_is_no_hash() {
         for c in [

@@ -5,12 +5,12 @@
 
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
+use crate::stanza::content::Content;
 use crate::stanza::error::StanzaError;
 use crate::stanza::forward::write_forwarded;
 use crate::stanza::{ChildRef, Kind, Stanza, Type};
 use crate::xml::ns;
 
-use super::content::Content;
 use super::{Ctx, Feature, Handled, Iq, Reply, Target, Who, done, on, set, xep};
 
 pub const FEATURE: Feature = Feature {

@@ -14,7 +14,6 @@ pub mod blocking;
 pub mod caps;
 pub mod carbons;
 pub mod contacts;
-pub mod content;
 pub mod csi;
 pub mod devices;
 pub mod disco;
@@ -53,7 +52,6 @@ pub const ALL: &[&Feature] = &[
     &caps::FEATURE,
     &carbons::FEATURE,
     &contacts::FEATURE,
-    &content::FEATURE,
     &csi::FEATURE,
     &devices::FEATURE,
     &disco::FEATURE,

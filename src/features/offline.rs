@@ -17,6 +17,7 @@ use crate::config::model::HostConfig;
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
 use crate::router::{Item, Router, Session};
+use crate::stanza::content::Content;
 use crate::stanza::delay::Delay;
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::archive::Archived;
@@ -24,7 +25,6 @@ use crate::store::offline::OfflineLimits;
 use crate::store::{Facts, MessageFlags, MessageId, StoreError};
 use crate::xml::ns;
 
-use super::content::Content;
 use super::{Feature, Target, on_if, stanza_id, xep};
 
 pub const FEATURE: Feature = Feature {

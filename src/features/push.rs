@@ -21,6 +21,7 @@ use crate::config::model::HostConfig;
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Router, Session};
+use crate::stanza::content::{Call, Content};
 use crate::stanza::error::{Condition, ErrorType, StanzaError};
 use crate::stanza::forms::{Field, Form, FormKind};
 use crate::stanza::forward::read_forwarded;
@@ -32,7 +33,6 @@ use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
 
-use super::content::{Call, Content};
 use super::{Ctx, Feature, Handled, Iq, Outbox, Reply, Target, Who, on_if, set, xep};
 
 pub const FEATURE: Feature = Feature {

@@ -1,5 +1,6 @@
 //! From an address to its receiver. The router knows mailboxes and names, nothing of what stanzas mean.
 
+pub mod held;
 pub mod mailbox;
 pub mod services;
 pub mod sessions;

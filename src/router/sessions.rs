@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI8, AtomicI64, AtomicU32, Ordering};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::held::Held;
 use super::mailbox::{Full, Item, Mailbox};
-use crate::features::csi::Held;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::Stanza;
 use crate::store::AccountId;

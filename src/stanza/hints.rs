@@ -1,4 +1,4 @@
-//! XEP-0334: Message Processing Hints (0.4.0).
+//! XEP-0334: Message Processing Hints (1.0.0).
 
 use super::Stanza;
 use crate::xml::ns;

@@ -6,6 +6,7 @@
 //! from around them, so they can be written under any other head, on any stream: see
 //! [`Stanza::write`].
 
+pub mod content;
 pub mod delay;
 pub mod error;
 pub mod forms;

@@ -2,11 +2,10 @@
 
 use crate::config::model::{ArchiveDefault as HostDefault, HostConfig};
 use crate::jid::Jid;
+use crate::stanza::content::Content;
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::Facts;
 use crate::store::archive::{ArchiveDefault, ArchivePrefs};
-
-use crate::features::content::Content;
 
 /// Whether a message is worth archiving at all (XEP-0313 §6.1.1, XEP-0334).
 ///

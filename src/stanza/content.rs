@@ -1,16 +1,12 @@
-//! What a message carries, and what its sender hints at (XEP-0334: Message Processing Hints, 1.0.0).
+//! What a message carries, and what its sender hints at.
 //!
 //! Archive, carbons, offline store, push and client state each ask whether a message matters.
 //! They ask here, in one pass over the message's children, so that they cannot disagree on what a
 //! text, a receipt or a call invitation is.
 
-use crate::stanza::hints::Hints;
-use crate::stanza::{ChildRef, Kind, Stanza, Type};
+use super::hints::Hints;
+use super::{ChildRef, Kind, Stanza, Type};
 use crate::xml::ns;
-
-use super::{Feature, xep};
-
-pub const FEATURE: Feature = Feature { xeps: &[xep(334, "1.0.0")], ..Feature::NONE };
 
 /// What was found among the children of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
