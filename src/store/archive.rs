@@ -157,7 +157,7 @@ impl Archive<'_> {
     /// The first and the last message. Sees every message appended before the call.
     pub async fn bounds(&self, owner: AccountId) -> Result<Bounds, StoreError> {
         self.0.settled().await?;
-        self.0.read(move |reader| query::bounds(&reader.conn, owner)).await
+        self.0.read(move |reader| query::bounds(reader, owner)).await
     }
 
     /// Stored messages by id, whoever owns them, in the order asked for; ids that are gone are
@@ -186,7 +186,7 @@ impl Archive<'_> {
         let peer = peer.clone();
         self.0
             .read(move |reader| {
-                for id in query::newest_with(&reader.conn, owner, peer.as_str(), depth)? {
+                for id in query::newest_with(reader, owner, peer.as_str(), depth)? {
                     if query::fetch(reader, id)?.is_some_and(|item| wanted(&item.stanza)) {
                         return Ok(Some(MessageId(id)));
                     }

@@ -61,6 +61,7 @@ pub use resume::{CopyForm, SmDelivery, SmOpen, SmParked, SmReceived, SmRestored}
 use crate::config::Storage;
 use crate::jid::BareJid;
 use crate::time::Now;
+use archive::tail::TailIndex;
 use db::DataDir;
 use facts::FactsCache;
 use hot::Hot;
@@ -217,11 +218,17 @@ impl Store {
         let queue = Arc::new(Queue::new(&options));
         let facts = Arc::new(FactsCache::default());
         let usage = Arc::new(Usage::default());
-        let mut writer =
-            Writer::new(conn, Arc::clone(&queue), Arc::clone(&facts), Arc::clone(&usage))?;
+        let tail = Arc::new(TailIndex::default());
+        let mut writer = Writer::new(
+            conn,
+            Arc::clone(&queue),
+            Arc::clone(&facts),
+            Arc::clone(&usage),
+            Arc::clone(&tail),
+        )?;
         while writer.prepare(accounts::erase_interrupted)? {}
         let hot = Hot::new(dir.path());
-        let readers = Readers::new(dir.path(), options.readers_max);
+        let readers = Readers::new(dir.path(), tail, options.readers_max);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::archive::tail::TailIndex;
 use super::codec::Unpacker;
 use super::{StoreError, db};
 
@@ -22,6 +23,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Reader {
     pub conn: Connection,
     pub unpacker: Unpacker,
+    pub tail: Arc<TailIndex>,
 }
 
 type Query = Box<dyn FnOnce(Result<&mut Reader, StoreError>) + Send>;
@@ -29,6 +31,7 @@ type Query = Box<dyn FnOnce(Result<&mut Reader, StoreError>) + Send>;
 /// The pool. Threads start when there is work for them.
 pub(super) struct Readers {
     dir: PathBuf,
+    tail: Arc<TailIndex>,
     places: Arc<Semaphore>,
     inner: Mutex<Inner>,
     wake: Condvar,
@@ -46,9 +49,10 @@ struct Inner {
 }
 
 impl Readers {
-    pub(super) fn new(dir: &Path, threads_max: usize) -> Arc<Readers> {
+    pub(super) fn new(dir: &Path, tail: Arc<TailIndex>, threads_max: usize) -> Arc<Readers> {
         Arc::new(Readers {
             dir: dir.into(),
+            tail,
             places: Arc::new(Semaphore::new(WAITING_MAX)),
             inner: Mutex::default(),
             wake: Condvar::new(),
@@ -115,6 +119,10 @@ impl Readers {
         Ok(())
     }
 
+    fn reader(&self, conn: Connection) -> Reader {
+        Reader { conn, unpacker: Unpacker::default(), tail: Arc::clone(&self.tail) }
+    }
+
     fn serve(&self) {
         let mut reader = None;
         loop {
@@ -122,7 +130,7 @@ impl Readers {
             let ready = match &mut reader {
                 Some(reader) => Ok(reader),
                 none => match db::reader(&self.dir) {
-                    Ok(conn) => Ok(none.insert(Reader { conn, unpacker: Unpacker::default() })),
+                    Ok(conn) => Ok(none.insert(self.reader(conn))),
                     Err(e) => Err(e),
                 },
             };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::archive::tail;
+use super::archive::tail::{self, Tail, TailIndex};
 use super::cache::Cache;
 use super::codec::Packer;
 use super::facts::FactsCache;
@@ -123,7 +123,8 @@ pub(super) struct State {
     addresses: Cache<i64>,
     pub packer: Packer,
     pub sm: SmLog,
-    pub tail: tail::Tail,
+    pub tail: Tail,
+    pub tail_index: Arc<TailIndex>,
     pub usage: Arc<Usage>,
     /// Accounts that the current transaction changed.
     touched: Vec<BareJid>,
@@ -189,7 +190,6 @@ impl Tx<'_> {
         } else {
             self.insert(row)?;
         }
-        tail::appended(self, row.id.0)?;
         for delivery in &row.deliveries {
             self.state.sm.note(Note::Out {
                 sid: delivery.sid,
@@ -228,7 +228,7 @@ impl Tx<'_> {
                 )?
                 .execute(params![row.id.0, owners, text])?;
         }
-        Ok(())
+        tail::appended(self, row.id.0, from, to, row.flags.0)
     }
 }
 
@@ -270,12 +270,14 @@ impl Writer {
         queue: Arc<Queue>,
         facts: Arc<FactsCache>,
         usage: Arc<Usage>,
+        tail_index: Arc<TailIndex>,
     ) -> Result<Writer, StoreError> {
         let state = State {
             addresses: Cache::new(ADDRESSES_MAX),
             packer: Packer::default(),
             sm: SmLog::load(&conn)?,
-            tail: tail::Tail::load(&conn)?,
+            tail: Tail::new(&conn)?,
+            tail_index,
             usage,
             touched: Vec::new(),
         };
@@ -306,6 +308,7 @@ impl Writer {
 
     /// Until the queue is closed and empty.
     pub(super) fn run(mut self) {
+        self.load_tail();
         loop {
             let quiet = self.has_upkeep().then_some(QUIET);
             match self.queue.next(self.last, quiet) {
@@ -331,6 +334,7 @@ impl Writer {
             tracing::error!(%error, waiters = self.waiters.len(), "a commit failed");
             self.recover();
         }
+        self.state.tail.publish(&self.state.tail_index);
         for jid in self.state.touched.drain(..) {
             self.facts.forget(&jid);
         }
@@ -439,19 +443,24 @@ impl Writer {
             Ok(fresh) => self.state.sm.replace(fresh),
             Err(error) => tracing::error!(%error, "cannot reload the sessions"),
         }
-        match tail::Tail::load(&self.conn) {
+        self.load_tail();
+    }
+
+    fn load_tail(&mut self) {
+        match Tail::load(&self.conn, &self.state.tail_index) {
             Ok(fresh) => self.state.tail = fresh,
-            Err(error) => tracing::error!(%error, "cannot reload the archive's tail"),
+            // Queries look for themselves.
+            Err(error) => tracing::error!(%error, "cannot read the archive's tail"),
         }
     }
 
     fn has_upkeep(&self) -> bool {
-        self.wal_pages >= WAL_PAGES_QUIET || self.state.tail.wants_merge(true) || self.commits > 0
+        self.wal_pages >= WAL_PAGES_QUIET || self.commits > 0
     }
 
     /// What nobody waits for: folding logs, merging the archive's tail, checkpoints.
     fn upkeep(&mut self, quiet: bool) {
-        let merge = self.state.tail.wants_merge(quiet);
+        let merge = self.state.tail.wants_merge();
         let fold = self.state.sm.wants_fold();
         if merge || fold {
             let result = self.set_soft().and_then(|()| {
@@ -462,12 +471,15 @@ impl Writer {
                     if fold { SmLog::fold(tx) } else { Ok(()) }
                 })
             });
-            if let Err(error) = result {
-                tracing::error!(%error, "cannot tidy up");
-                self.recover();
-                // Not again at once: the disk may be full.
-                self.state.tail.postpone();
-                self.state.sm.postpone();
+            match result {
+                Ok(()) => self.state.tail.publish(&self.state.tail_index),
+                Err(error) => {
+                    tracing::error!(%error, "cannot tidy up");
+                    self.recover();
+                    // Not again at once: the disk may be full.
+                    self.state.tail.postpone();
+                    self.state.sm.postpone();
+                }
             }
         }
         if self.commits >= WAL_LOOK || quiet || merge {
@@ -516,9 +528,10 @@ fn run_saved(tx: &mut Tx<'_>, run: Run) -> Result<Done, StoreError> {
         finish(Err(StoreError::DiskFull));
         return Err(StoreError::io("finish a transaction", "the database gave it up"));
     }
-    if !keep && tx.state.sm.changes() != sm_changes {
-        finish(Err(StoreError::bug("a change of sessions failed halfway")));
-        return Err(StoreError::bug("what is remembered of sessions must be read again"));
+    if !keep && (tx.state.sm.changes() != sm_changes || tx.state.tail.has_moved()) {
+        // Undone in the database, done in memory: all is read again.
+        finish(Ok(()));
+        return Err(StoreError::bug("a change failed halfway"));
     }
     if !keep {
         tx.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;

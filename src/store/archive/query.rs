@@ -4,11 +4,13 @@
 //! either direction; nothing is sorted.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{ArchiveQuery, Archived, Bounds, PAGE_BYTES_MAX, PAGE_MAX, Page, Position, tail};
+use super::tail::{self, TailIndex};
+use super::{ArchiveQuery, Archived, Bounds, PAGE_BYTES_MAX, PAGE_MAX, Page, Position};
 use crate::jid::Jid;
 use crate::store::readers::Reader;
 use crate::store::{AccountId, MessageFlags, MessageId, StoreError};
@@ -25,6 +27,7 @@ const FILTER_CHUNK: usize = 128;
 
 /// What to look for, in numbers.
 struct Search {
+    tail: Arc<TailIndex>,
     owner: i64,
     /// The tail begins above.
     merged: i64,
@@ -41,9 +44,9 @@ struct Search {
 
 /// Ids between these, both excluded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Range {
-    above: i64,
-    below: i64,
+pub(super) struct Range {
+    pub above: i64,
+    pub below: i64,
 }
 
 impl Range {
@@ -52,6 +55,13 @@ impl Range {
     fn holds(self, id: i64) -> bool {
         id > self.above && id < self.below
     }
+}
+
+/// The two places of an archive's entries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Merged,
+    Tail,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +91,7 @@ pub(super) fn page(reader: &mut Reader, query: ArchiveQuery) -> Result<Page, Sto
 
     let at = query.rsm.at;
     let max = query.rsm.max.min(PAGE_MAX);
-    let Some(search) = Search::new(conn, query, merged)? else {
+    let Some(search) = Search::new(reader, query, merged)? else {
         return Ok(Page { count: Some(0), complete: true, ..Page::default() });
     };
     let mut page = Page { count: search.count(conn, max == 0)?, ..Page::default() };
@@ -123,8 +133,9 @@ pub(super) fn page(reader: &mut Reader, query: ArchiveQuery) -> Result<Page, Sto
     Ok(page)
 }
 
-pub(super) fn bounds(conn: &Connection, owner: AccountId) -> Result<Bounds, StoreError> {
-    let search = Search::all(owner.0, tail::merged(conn)?);
+pub(super) fn bounds(reader: &Reader, owner: AccountId) -> Result<Bounds, StoreError> {
+    let conn = &reader.conn;
+    let search = Search::all(reader, owner.0, tail::merged(conn)?);
     let first = search.ids(conn, search.range, Way::Up, 0, 1)?;
     let last = search.ids(conn, search.range, Way::Down, 0, 1)?;
     Ok(first.first().zip(last.first()).map(|(first, last)| (MessageId(*first), MessageId(*last))))
@@ -132,13 +143,14 @@ pub(super) fn bounds(conn: &Connection, owner: AccountId) -> Result<Bounds, Stor
 
 /// The newest entries with `peer`, newest first.
 pub(super) fn newest_with(
-    conn: &Connection,
+    reader: &Reader,
     owner: AccountId,
     peer: &str,
     max: usize,
 ) -> Result<Vec<i64>, StoreError> {
+    let conn = &reader.conn;
     let Some(peer) = address(conn, peer)? else { return Ok(Vec::new()) };
-    let search = Search { peer: Some(peer), ..Search::all(owner.0, tail::merged(conn)?) };
+    let search = Search { peer: Some(peer), ..Search::all(reader, owner.0, tail::merged(conn)?) };
     search.ids(conn, search.range, Way::Down, 0, max)
 }
 
@@ -179,8 +191,9 @@ fn holds(conn: &Connection, owner: i64, merged: i64, id: i64) -> Result<bool, St
 }
 
 impl Search {
-    fn all(owner: i64, merged: i64) -> Search {
+    fn all(reader: &Reader, owner: i64, merged: i64) -> Search {
         Search {
+            tail: Arc::clone(&reader.tail),
             owner,
             merged,
             range: Range::ALL,
@@ -194,11 +207,12 @@ impl Search {
 
     /// `None` when nothing can match.
     fn new(
-        conn: &Connection,
+        reader: &Reader,
         query: ArchiveQuery,
         merged: i64,
     ) -> Result<Option<Search>, StoreError> {
-        let mut search = Search::all(query.owner.0, merged);
+        let conn = &reader.conn;
+        let mut search = Search::all(reader, query.owner.0, merged);
         search.groupchat = query.groupchat;
         let range = &mut search.range;
         if let Some(start) = query.start {
@@ -322,22 +336,37 @@ impl Search {
         max: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let mut ids = Vec::new();
-        let mut parts = [self.merged_sql(), self.tail_sql()];
+        let mut parts = [Part::Merged, Part::Tail];
         if way == Way::Down {
             parts.reverse();
         }
-        for sql in parts {
-            if ids.len() == max {
+        for part in parts {
+            let left = max - ids.len();
+            if left == 0 {
                 break;
             }
-            let sql = format!("{sql} ORDER BY id {} LIMIT ?6", way.sql());
+            if part == Part::Tail
+                && let Some(found) = self.ids_by_memory(range, way, left)
+            {
+                ids.extend(found);
+                continue;
+            }
+            let sql = format!("{} ORDER BY id {} LIMIT ?6", self.sql(part), way.sql());
             let mut rows = conn.prepare_cached(&sql)?;
-            let mut rows = rows.query(params_from_iter(self.args(range, max - ids.len())))?;
+            let mut rows = rows.query(params_from_iter(self.args(range, left)))?;
             while let Some(row) = rows.next()? {
                 ids.push(row.get(0)?);
             }
         }
         Ok(ids)
+    }
+
+    fn ids_by_memory(&self, range: Range, way: Way, max: usize) -> Option<Vec<i64>> {
+        let wanted = |entry: &&(i64, i64)| self.peer.is_none_or(|peer| peer == entry.1);
+        self.tail.with(self.merged, self.owner, range, |entries| match way {
+            Way::Up => entries.iter().filter(wanted).map(|(id, _)| *id).take(max).collect(),
+            Way::Down => entries.iter().rev().filter(wanted).map(|(id, _)| *id).take(max).collect(),
+        })
     }
 
     fn ids_by_name(
@@ -394,26 +423,23 @@ impl Search {
         [self.owner, self.peer.unwrap_or(0), range.above, range.below, self.merged, max]
     }
 
-    fn merged_sql(&self) -> &'static str {
-        match self.peer {
-            Some(_) => {
+    fn sql(&self, part: Part) -> &'static str {
+        match (part, self.peer) {
+            (Part::Merged, None) => {
+                "SELECT id FROM archive WHERE owner = ?1 AND id > ?3 AND id < ?4 AND id <= ?5"
+            }
+            (Part::Merged, Some(_)) => {
                 "SELECT id FROM archive_peer
                  WHERE owner = ?1 AND peer = ?2 AND id > ?3 AND id < ?4 AND id <= ?5"
             }
-            None => "SELECT id FROM archive WHERE owner = ?1 AND id > ?3 AND id < ?4 AND id <= ?5",
-        }
-    }
-
-    fn tail_sql(&self) -> &'static str {
-        match self.peer {
-            Some(_) => {
+            (Part::Tail, None) => {
+                "SELECT id FROM messages WHERE id > max(?3, ?5) AND id < ?4
+                 AND (from_addr = ?1 AND flags & 1 OR to_addr = ?1 AND flags & 2)"
+            }
+            (Part::Tail, Some(_)) => {
                 "SELECT id FROM messages WHERE id > max(?3, ?5) AND id < ?4
                  AND (from_addr = ?1 AND to_addr = ?2 AND flags & 1
                       OR to_addr = ?1 AND from_addr = ?2 AND flags & 2)"
-            }
-            None => {
-                "SELECT id FROM messages WHERE id > max(?3, ?5) AND id < ?4
-                 AND (from_addr = ?1 AND flags & 1 OR to_addr = ?1 AND flags & 2)"
             }
         }
     }
@@ -440,17 +466,26 @@ impl Search {
                 .prepare_cached("SELECT entries FROM archive_usage WHERE owner = ?1")?
                 .query_row([self.owner], |row| row.get(0))
                 .optional()?;
-            let tail = self.count_part(conn, self.tail_sql(), usize::MAX)?;
+            let tail = self.count_part(conn, Part::Tail, usize::MAX)?;
             return Ok(Some(merged.unwrap_or(0) + tail));
         }
-        let merged = self.count_part(conn, self.merged_sql(), max + 1)?;
-        let tail = self.count_part(conn, self.tail_sql(), max + 1)?;
+        let merged = self.count_part(conn, Part::Merged, max + 1)?;
+        let tail = self.count_part(conn, Part::Tail, max + 1)?;
         let count = merged + tail;
         Ok((count <= max as u64).then_some(count))
     }
 
-    fn count_part(&self, conn: &Connection, sql: &str, max: usize) -> Result<u64, StoreError> {
-        let sql = format!("SELECT count(*) FROM ({sql} LIMIT ?6)");
+    fn count_part(&self, conn: &Connection, part: Part, max: usize) -> Result<u64, StoreError> {
+        let of_peer = |entries: &[(i64, i64)]| match self.peer {
+            Some(peer) => entries.iter().filter(|entry| entry.1 == peer).count(),
+            None => entries.len(),
+        };
+        if part == Part::Tail
+            && let Some(count) = self.tail.with(self.merged, self.owner, self.range, of_peer)
+        {
+            return Ok(count.min(max) as u64);
+        }
+        let sql = format!("SELECT count(*) FROM ({} LIMIT ?6)", self.sql(part));
         let args = params_from_iter(self.args(self.range, max));
         Ok(conn.prepare_cached(&sql)?.query_row(args, |row| row.get(0))?)
     }
@@ -482,10 +517,20 @@ fn fts_query(owner: i64, peer: Option<i64>, text: &str) -> Option<String> {
 /// Table, query of the merged entries, query of the tail: for the test of their plans.
 #[cfg(test)]
 pub(super) fn plans() -> [(&'static str, &'static str, &'static str); 2] {
-    let all = Search::all(1, 0);
-    let peer = Search { peer: Some(2), ..Search::all(1, 0) };
+    let search = |peer| Search {
+        tail: Arc::default(),
+        owner: 1,
+        merged: 0,
+        range: Range::ALL,
+        peer,
+        ids: None,
+        text: None,
+        resource: None,
+        groupchat: true,
+    };
+    let (all, peer) = (search(None), search(Some(2)));
     [
-        ("archive", all.merged_sql(), all.tail_sql()),
-        ("archive_peer", peer.merged_sql(), peer.tail_sql()),
+        ("archive", all.sql(Part::Merged), all.sql(Part::Tail)),
+        ("archive_peer", peer.sql(Part::Merged), peer.sql(Part::Tail)),
     ]
 }
