@@ -75,7 +75,7 @@ enum Command {
     /// Serve as the config file says
     Serve,
     /// Show how the server is; exit code 3 if it is down
-    Status,
+    Status(status::Status),
     /// Make, list, lock, unlock and remove accounts, set passwords
     #[command(subcommand)]
     Account(account::Account),
@@ -119,7 +119,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Up(up) => up.run(common, out),
         Command::Init(init) => init.run(common, out),
         Command::Serve => serve::run(common),
-        Command::Status => status::run(common, out),
+        Command::Status(status) => status.run(common, out),
         Command::Account(account) => account.run(common, out),
         Command::Session(session) => session.run(common, out),
         Command::Check(check) => check.run(common, out),

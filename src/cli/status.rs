@@ -1,14 +1,37 @@
 //! `coucou status`
 
+use clap::Args;
+
 use super::Common;
 use super::failure::Failure;
 use super::output::{Output, duration, table};
 use super::reach::Reach;
-use crate::admin::ops::server::{Status, Summary};
+use crate::admin::ops::server::{self, Summary};
 
-pub(super) fn run(common: &Common, out: &mut Output) -> Result<(), Failure> {
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Show the counters of the running server instead
+    #[arg(long)]
+    metrics: bool,
+}
+
+impl Status {
+    pub(super) fn run(self, common: &Common, out: &mut Output) -> Result<(), Failure> {
+        if self.metrics { metrics(common, out) } else { status(common, out) }
+    }
+}
+
+fn metrics(common: &Common, out: &mut Output) -> Result<(), Failure> {
+    let metrics = Reach::server(common)?.call(&server::Metrics {})?;
+    out.show(&metrics, |metrics| {
+        let rows = metrics.iter().map(|m| [m.value.to_string(), m.name.clone(), m.help.clone()]);
+        table(["VALUE", "NAME", "WHAT"], rows)
+    })
+}
+
+fn status(common: &Common, out: &mut Output) -> Result<(), Failure> {
     let mut reach = Reach::anyway(common)?;
-    let summary = reach.call(&Status {})?;
+    let summary = reach.call(&server::Status {})?;
     reach.close()?;
     out.show(&summary, text)?;
     if summary.running {

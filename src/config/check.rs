@@ -173,10 +173,7 @@ fn stream_management(table: &mut Table<'_, '_>) -> StreamManagement {
             secs(3600),
             secs(10)..=secs(7 * 86_400),
         ),
-        sessions_per_account_max: table.count("sessions_per_account_max", 10, 1..=1000) as usize,
-        queue_max: table.count("queue_max", 1000, 10..=100_000) as usize,
         queue_bytes_max: table.bytes("queue_bytes_max", MIB, 64 * KIB..=64 * MIB),
-        request_after: table.count("request_after", 8, 1..=1000),
     }
 }
 

@@ -115,14 +115,8 @@ pub struct StreamManagement {
     pub resume_timeout: Duration,
     /// The longest time that a client may ask for.
     pub resume_timeout_max: Duration,
-    /// Disconnected, resumable sessions kept per account; the oldest goes first.
-    pub sessions_per_account_max: usize,
-    /// Stanzas sent and not acknowledged, per session, before it is closed.
-    pub queue_max: usize,
-    /// The same in bytes.
+    /// Bytes of stanzas sent and not acknowledged, per session, before it is closed.
     pub queue_bytes_max: usize,
-    /// Stanzas sent until the server asks for an acknowledgement.
-    pub request_after: u32,
 }
 
 /// Where the log goes and what it says.

@@ -29,6 +29,7 @@ use crate::stanza::{Kind, Stanza, Type};
 use crate::store::hot::HotMap;
 use crate::store::push::PushTarget;
 use crate::store::{Facts, Store, StoreError};
+use crate::telemetry::METRICS;
 use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -240,6 +241,7 @@ async fn announce(
         let waits = troubles.get(&key, now).is_some_and(|t: Trouble| now < t.until());
         if !waits {
             out.push(notification(owner, &target, &key, summary.clone()));
+            METRICS.push_sent.inc();
         }
     }
 }

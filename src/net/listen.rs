@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::rate::{Bucket, Buckets, Rate, Source};
 use crate::config::value::IpNet;
+use crate::telemetry::METRICS;
 use crate::time::Now;
 
 /// Connections the kernel completes ahead of us. It caps this at net.core.somaxconn.
@@ -181,6 +182,7 @@ impl Gate {
             Ok(source) => Ok(Permit { gate: self.clone(), source }),
             Err(refusal) => {
                 self.0.refused.fetch_add(1, Ordering::Relaxed);
+                METRICS.connections_refused.inc();
                 Err(refusal)
             }
         }

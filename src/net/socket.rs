@@ -13,6 +13,7 @@ use tokio::task::coop;
 
 use super::buffers::{Block, Text};
 use super::tls::{Acceptor, Session, TlsError, TlsFacts};
+use crate::telemetry::METRICS;
 
 /// Plaintext that one [`Socket::try_read`] appends before others get their turn, in bytes; a
 /// call may exceed it by one block.
@@ -370,14 +371,19 @@ impl Socket {
     /// `None` when nothing has arrived, 0 at the end of the stream.
     fn read_some(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         let asked = into.len();
-        try_io(&self.tcp, Interest::READABLE, asked, || rustix::io::read(&self.tcp, into))
+        let read =
+            try_io(&self.tcp, Interest::READABLE, asked, || rustix::io::read(&self.tcp, into))?;
+        METRICS.bytes_in.add(read.unwrap_or(0) as u64);
+        Ok(read)
     }
 
     /// `None` when the kernel takes nothing now.
     fn write_some(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        try_io(&self.tcp, Interest::WRITABLE, bytes.len(), || {
+        let sent = try_io(&self.tcp, Interest::WRITABLE, bytes.len(), || {
             rustix::net::send(&self.tcp, bytes, SendFlags::NOSIGNAL)
-        })
+        })?;
+        METRICS.bytes_out.add(sent.unwrap_or(0) as u64);
+        Ok(sent)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::{Limits, Listen};
 use crate::net::listen::{self, BindError, Gate};
 use crate::net::socket::Socket;
 use crate::stream::{c2s, component};
+use crate::telemetry::METRICS;
 
 /// What is spoken behind a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,7 +111,8 @@ async fn serve(server: Arc<Server>, gate: Gate, kind: Kind, listener: TcpListene
         let (tcp, peer, permit) = listen::accept(&listener, &gate).await;
         let streams = Arc::clone(&server.streams);
         tokio::spawn(async move {
-            let _counted = (permit, streams.attend());
+            METRICS.connections_accepted.inc();
+            let _counted = (permit, streams.attend(), METRICS.connections.hold());
             let socket = Socket::plain(tcp);
             match kind {
                 Kind::C2s => c2s::serve(Arc::clone(&streams), socket, peer, false).await,

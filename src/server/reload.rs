@@ -53,6 +53,7 @@ impl Server {
         self.certs.replace(sources).map_err(BootError::from)?;
         self.router.config.store(Arc::clone(&new));
         self.telemetry.set_levels(&new.log);
+        self.streams.set_limits(&new.limits);
         doors.commit(self, prepared);
         self.dismiss(&old, &new);
         Ok(changes)

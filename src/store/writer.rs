@@ -23,6 +23,7 @@ use super::resume::log::{Note, SmLog};
 use super::resume::{SmOpen, SmParked};
 use super::{Done, MessageFlags, MessageRow, StoreError};
 use crate::jid::BareJid;
+use crate::telemetry::METRICS;
 use crate::time::Now;
 
 /// A transaction does not go on much longer than this; what is left becomes the next one.
@@ -372,6 +373,7 @@ impl Writer {
         SmLog::write(&mut tx)?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.commits += 1;
+        METRICS.commits.inc();
         Ok(())
     }
 
@@ -381,6 +383,9 @@ impl Writer {
         let (done, result) = match job {
             Job::Append(mut row) => {
                 let result = tx.append(&row);
+                if result.is_ok() {
+                    METRICS.messages_stored.inc();
+                }
                 if let Some(received) = row.received {
                     self.sessions.push(received.sid);
                     if result.is_err() {

@@ -243,9 +243,13 @@ pub(super) async fn create_guest(
     streams: &Streams,
     host: &HostConfig,
     jid: &BareJid,
+    address: IpAddr,
 ) -> Result<AccountId, Option<BindRefusal>> {
     if !host.is_guest() {
         return Err(Some(BindRefusal::NotAllowed));
+    }
+    if !streams.may_be_guest(address, host) {
+        return Err(Some(BindRefusal::TooManySessions));
     }
     let guests = streams.router.store.accounts().count(&host.domain).await.map_err(|_| None)?;
     if guests >= host.guest.sessions_max as u64 {

@@ -250,7 +250,10 @@ impl Signin {
         let host = router.host(request.jid.domain()).ok_or(Some(BindRefusal::NotAllowed))?;
         let account = match request.account.account {
             Some(id) => id,
-            None => accounts::create_guest(&streams, &host, &request.account.jid).await?,
+            None => {
+                let address = self.conn.peer.ip();
+                accounts::create_guest(&streams, &host, &request.account.jid, address).await?
+            }
         };
         let jid = settle_conflict(&streams, &host, &request).await?;
         let config = router.config.load_full();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::Streams;
 use crate::access::rate::{Buckets, Rate, Source};
-use crate::config::Limits;
+use crate::config::{HostConfig, Limits};
 use crate::jid::BareJid;
 use crate::time::Now;
 
@@ -19,30 +19,61 @@ const KEYS_MAX: usize = 8_192;
 /// out by one stranger's guesses.
 const ACCOUNT_SHARE: u32 = 5;
 
-/// The buckets of failed sign-ins.
+/// The buckets of failed sign-ins, and of guests that are made up.
 pub(super) struct Throttle {
     sources: Mutex<Buckets<Source>>,
     accounts: Mutex<Buckets<BareJid>>,
+    /// By host and address; each host has a rate of its own.
+    guests: Mutex<Buckets<(String, Source)>>,
 }
 
 impl Throttle {
     pub(super) fn new(limits: &Limits) -> Throttle {
-        let rate = Rate { burst: limits.auth_failures_per_minute, period: Duration::from_secs(60) };
-        let account = Rate { burst: rate.burst.saturating_mul(ACCOUNT_SHARE), ..rate };
+        let (source, account) = rates(limits);
         Throttle {
-            sources: Mutex::new(Buckets::new(rate, KEYS_MAX)),
+            sources: Mutex::new(Buckets::new(source, KEYS_MAX)),
             accounts: Mutex::new(Buckets::new(account, KEYS_MAX)),
+            guests: Mutex::new(Buckets::new(source, KEYS_MAX)),
         }
+    }
+
+    /// Other limits from now on; what was taken stays taken.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        let (source, account) = rates(limits);
+        self.sources.lock().set_rate(source);
+        self.accounts.lock().set_rate(account);
     }
 }
 
+/// Failures that one address and one account may have.
+fn rates(limits: &Limits) -> (Rate, Rate) {
+    let source = Rate { burst: limits.auth_failures_per_minute, period: Duration::from_secs(60) };
+    (source, Rate { burst: source.burst.saturating_mul(ACCOUNT_SHARE), ..source })
+}
+
 impl Streams {
+    /// The settings have changed.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.throttle.set_limits(limits);
+    }
+
     /// May somebody at this address try this account now?
     pub(super) fn may_try(&self, address: IpAddr, account: &BareJid) -> bool {
         let now = Now::read();
         let trusted = self.router.config.load().limits.trusts(address);
         let source = trusted || self.throttle.sources.lock().has(&Source::from(address), 1, now);
         source && self.throttle.accounts.lock().has(account, 1, now)
+    }
+
+    /// May one more guest of `host` come from this address now?
+    pub(super) fn may_be_guest(&self, address: IpAddr, host: &HostConfig) -> bool {
+        if self.router.config.load().limits.trusts(address) {
+            return true;
+        }
+        let burst = host.guest.logins_per_address_per_minute;
+        let mut guests = self.throttle.guests.lock();
+        guests.set_rate(Rate { burst, period: Duration::from_secs(60) });
+        guests.take((host.domain.clone(), Source::from(address)), 1, Now::read()).is_ok()
     }
 
     /// Somebody at this address failed to prove that he is `account`.

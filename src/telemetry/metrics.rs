@@ -41,10 +41,6 @@ impl Gauge {
         Held(self)
     }
 
-    pub fn set(&self, count: u64) {
-        self.0.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
-    }
-
     pub fn get(&self) -> u64 {
         u64::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(0)
     }
@@ -97,8 +93,6 @@ macro_rules! metrics {
 
 metrics! {
     Gauge connections: "Connections open, signed in or not.";
-    Gauge sessions: "Bound sessions with a connection.";
-    Gauge sessions_resumable: "Sessions without a connection that may be resumed.";
     Counter connections_accepted: "Connections accepted.";
     Counter connections_refused: "Connections refused by a limit.";
     Counter tls_failed: "TLS handshakes that failed.";
@@ -111,9 +105,7 @@ metrics! {
     Counter messages_out: "Messages sent to clients.";
     Counter presences_out: "Presences sent to clients.";
     Counter iqs_out: "IQs sent to clients.";
-    Counter errors_out: "Error stanzas sent to clients.";
-    Counter messages_archived: "Messages written to the archive.";
-    Counter messages_offline: "Messages stored for absent accounts.";
+    Counter messages_stored: "Messages written to archives and for absent accounts.";
     Counter push_sent: "Push notifications sent.";
     Counter bytes_in: "Bytes received from clients, before decryption.";
     Counter bytes_out: "Bytes sent to clients, after encryption.";

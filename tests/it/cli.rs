@@ -224,6 +224,12 @@ fn sessions_are_listed_and_end_by_kick_lock_and_password() {
     assert_eq!(session["mechanism"], "PLAIN");
     assert_eq!(session["state"], "connected");
     assert_eq!(home.json(&["account", "list"])[0]["sessions"], 1);
+    assert_eq!(home.json(&["status"])["process"]["connections"], 1);
+    let metrics = home.json(&["status", "--metrics"]);
+    let value =
+        |name| metrics.as_array().unwrap().iter().find(|m| m["name"] == name).map(|m| &m["value"]);
+    assert_eq!(value("logins_ok"), Some(&Value::from(1)));
+    assert_eq!(value("sessions"), Some(&Value::from(1)));
 
     assert_eq!(home.run(&["session", "kick", "admin@localhost/other"]).code, 1);
     let kicked = home.run(&["session", "kick", "admin@localhost/phone", "--reason", "to test it"]);

@@ -38,6 +38,11 @@ pub enum SocketError {
     Bind { path: PathBuf, error: io::Error },
     #[error("{} is in the way of the admin socket and is not a socket; move it away", path.display())]
     InTheWay { path: PathBuf },
+    #[error(
+        "admin_group: the admin socket cannot be given to group {group:?}: {error}; \
+         the server's user must be a member of it"
+    )]
+    Group { group: String, error: io::Error },
     #[error("admin_group: there is no group {0:?} on this machine; `groupadd {0}` makes one")]
     NoSuchGroup(String),
 }
@@ -79,7 +84,10 @@ impl Socket {
         // From here on, dropping the socket removes the file again if a step fails.
         let socket = Socket { listener, path: path.to_owned(), grouped: gid.is_some() };
         if gid.is_some() {
-            chown(path, None, gid).map_err(failed)?;
+            chown(path, None, gid).map_err(|error| SocketError::Group {
+                group: group.unwrap_or_default().to_owned(),
+                error,
+            })?;
         }
         let mode = if gid.is_some() { 0o660 } else { 0o600 };
         std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::Context;
 use crate::admin::op::{Class, Operation, Refusal};
+use crate::router::sessions::Flag;
 use crate::telemetry::METRICS;
 use crate::time::Now;
 
@@ -107,16 +108,25 @@ impl Operation for Metrics {
     type Output = Vec<Metric>;
 
     async fn run(self, cx: &Context) -> Result<Vec<Metric>, Refusal> {
-        cx.running()?;
-        let samples = METRICS.read().into_iter();
-        Ok(samples
-            .map(|sample| Metric {
-                name: sample.name.to_owned(),
-                help: sample.help.to_owned(),
-                counter: sample.counter,
-                value: sample.value,
-            })
-            .collect())
+        let sessions = cx.running()?.router().sessions.all();
+        let waiting = sessions.iter().filter(|session| session.has(Flag::Parked)).count();
+        let counted = [
+            ("sessions", "Sessions, connected or waiting for their client.", sessions.len()),
+            ("sessions_waiting", "Sessions without a connection that may be resumed.", waiting),
+        ];
+        let samples = METRICS.read().into_iter().map(|sample| Metric {
+            name: sample.name.to_owned(),
+            help: sample.help.to_owned(),
+            counter: sample.counter,
+            value: sample.value,
+        });
+        let counted = counted.into_iter().map(|(name, help, count)| Metric {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            counter: false,
+            value: count as u64,
+        });
+        Ok(counted.chain(samples).collect())
     }
 }
 
