@@ -4,6 +4,7 @@
 //! call is caught, and a folder that fails is moved aside and started afresh with a warning: by the
 //! rule of this room nothing in it is promised to anybody.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub(super) struct Hot(Arc<Folder>);
 struct Folder {
     path: PathBuf,
     state: Mutex<State>,
+    /// Entries of each map, `usize::MAX` until counted; maps of one name share it.
+    counts: Mutex<HashMap<&'static str, Arc<AtomicUsize>>>,
 }
 
 enum State {
@@ -51,32 +54,33 @@ pub struct HotMap<V> {
     folder: Arc<Folder>,
     name: &'static str,
     entries_max: usize,
-    /// `usize::MAX` until counted.
-    entries: AtomicUsize,
+    entries: Arc<AtomicUsize>,
     value: PhantomData<fn() -> V>,
 }
 
 impl Store {
-    /// The map `name`. At most `entries_max` entries are kept; when it is full, what has expired
+    /// The map `name`; cheap to ask for. At most `entries_max` entries are kept; when it is full, what has expired
     /// goes, or else something that would expire early.
     pub fn hot<V: Serialize + DeserializeOwned>(
         &self,
         name: &'static str,
         entries_max: usize,
     ) -> HotMap<V> {
-        HotMap {
-            folder: Arc::clone(&self.hot.0),
-            name,
-            entries_max: entries_max.max(1),
-            entries: AtomicUsize::new(usize::MAX),
-            value: PhantomData,
-        }
+        let folder = Arc::clone(&self.hot.0);
+        let entries = Arc::clone(
+            folder.counts.lock().entry(name).or_insert_with(|| Arc::new(usize::MAX.into())),
+        );
+        HotMap { folder, name, entries_max: entries_max.max(1), entries, value: PhantomData }
     }
 }
 
 impl Hot {
     pub(super) fn new(data: &Path) -> Hot {
-        Hot(Arc::new(Folder { path: data.join("hot"), state: Mutex::new(State::Unopened) }))
+        Hot(Arc::new(Folder {
+            path: data.join("hot"),
+            state: Mutex::new(State::Unopened),
+            counts: Mutex::default(),
+        }))
     }
 
     pub(super) fn close(&self) {
@@ -226,6 +230,9 @@ impl Folder {
         // One broken folder is kept for those who want to look at it.
         let _ = std::fs::remove_dir_all(&aside);
         let moved = std::fs::rename(&self.path, &aside);
+        for count in self.counts.lock().values() {
+            count.store(usize::MAX, Ordering::Relaxed);
+        }
         tracing::warn!(
             reason,
             moved = moved.is_ok(),

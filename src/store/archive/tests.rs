@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::store::codec::samples::Dice;
+use crate::store::readers::Reader;
 use crate::store::tests::{BOTH, NOON, account, body, integrity, jid, open, row};
 use crate::store::{MessageRow, StoreOptions};
 
@@ -174,7 +175,11 @@ async fn pages_are_what_the_model_says() {
             }
             if dice.roll(60) == 0 {
                 // From here to the next merge the tail is walked.
-                store.read(|reader| Ok(reader.tail.forget())).await.unwrap();
+                let forget = |reader: &mut Reader| {
+                    reader.tail.forget();
+                    Ok(())
+                };
+                store.read(forget).await.unwrap();
             }
             if dice.roll(150) == 0 {
                 let before = *model
