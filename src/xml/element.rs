@@ -1,11 +1,16 @@
 //! A small owned tree, for those who need more than an outline.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use quick_xml::escape::{resolve_xml_entity, unescape};
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::{Namespace, NamespaceResolver, PrefixDeclaration, ResolveResult};
+use quick_xml::{NsReader, XmlVersion};
+
 use super::fault::XmlError;
 use super::framer::{self, Limits};
-use super::scan::{Sink, Tag};
 use super::scope::Scope;
 use super::{ns, write};
 
@@ -281,58 +286,99 @@ impl fmt::Debug for Element {
     }
 }
 
-/// Builds a tree from what the scanner says.
+/// Reads a tree. Our scanner says whether the bytes are allowed; quick-xml, which forgives more,
+/// reads only what has passed.
+///
+/// # Errors
+/// The first rule that is broken.
 pub(crate) fn build(bytes: &[u8], scope: &Scope, limits: &Limits) -> Result<Element, XmlError> {
-    let mut builder = Builder::default();
-    framer::scan_whole(bytes, scope, limits, &mut builder)?;
-    // An element was scanned whole, so it was begun and ended.
-    builder.root.ok_or(XmlError { fault: super::Fault::Incomplete, at: bytes.len() })
+    framer::scan_whole(bytes, scope, limits)?;
+    // What was scanned whole is begun, ended and UTF-8; quick-xml has nothing to add to that.
+    read(bytes, scope).ok_or(XmlError { fault: super::Fault::Incomplete, at: bytes.len() })
 }
 
-#[derive(Default)]
-struct Builder {
-    open: Vec<Element>,
-    root: Option<Element>,
-}
-
-impl Sink for Builder {
-    fn start(&mut self, tag: &Tag<'_>) {
-        let ns = match self.open.last() {
-            Some(parent) if parent.ns.as_bytes() == tag.ns => parent.ns.clone(),
-            _ => write::utf8(tag.ns).into(),
-        };
-        let attributes = tag.attributes().map(|(name, ns, value)| Attribute {
-            name: write::utf8(name).into(),
-            ns: ns.filter(|ns| *ns != ns::XML.as_bytes()).map(|ns| write::utf8(ns).into()),
-            value: value.into_owned(),
-        });
-        self.open.push(Element {
-            name: write::utf8(tag.name).into(),
-            ns,
-            attributes: attributes.collect(),
-            nodes: Vec::new(),
-        });
+fn read(bytes: &[u8], scope: &Scope) -> Option<Element> {
+    let mut reader = NsReader::from_str(std::str::from_utf8(bytes).ok()?);
+    let bindings = reader.resolver_mut();
+    bindings.add(PrefixDeclaration::Default, Namespace(scope.default_ns())).ok()?;
+    for (prefix, ns) in scope.prefixes() {
+        bindings.add(PrefixDeclaration::Named(prefix), Namespace(ns)).ok()?;
     }
-
-    fn text(&mut self, raw: &[u8]) {
-        if let Some(element) = self.open.last_mut() {
-            element.push_text(&write::read_text(raw));
-        }
-    }
-
-    fn cdata(&mut self, raw: &[u8]) {
-        if let Some(element) = self.open.last_mut() {
-            element.push_text(&write::utf8(raw).replace("\r\n", "\n").replace('\r', "\n"));
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(done) = self.open.pop() {
-            match self.open.last_mut() {
-                Some(parent) => parent.push(done),
-                None => self.root = Some(done),
+    // The scanner has bounded the depth.
+    let mut open: Vec<Element> = Vec::new();
+    loop {
+        let done = match reader.read_event().ok()? {
+            Event::Start(tag) => {
+                open.push(begin(&tag, reader.resolver(), open.last())?);
+                continue;
             }
+            Event::Text(text) => {
+                open.last_mut()?.push_text(&text.xml10_content());
+                continue;
+            }
+            Event::CData(text) => {
+                open.last_mut()?.push_text(&text.xml10_content());
+                continue;
+            }
+            Event::GeneralRef(reference) => {
+                let parent = open.last_mut()?;
+                match reference.resolve_char_ref().ok()? {
+                    Some(char) => parent.push_text(char.encode_utf8(&mut [0; 4])),
+                    None => parent.push_text(resolve_xml_entity(&reference)?),
+                }
+                continue;
+            }
+            Event::Empty(tag) => begin(&tag, reader.resolver(), open.last())?,
+            Event::End(_) => open.pop()?,
+            // None of these passes the scanner.
+            Event::Eof
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_) => return None,
+        };
+        match open.last_mut() {
+            Some(parent) => parent.push(done),
+            None => return Some(done),
         }
+    }
+}
+
+/// The element of a start tag, still empty.
+fn begin(
+    tag: &BytesStart<'_>,
+    bindings: &NamespaceResolver,
+    parent: Option<&Element>,
+) -> Option<Element> {
+    let (ns, name) = bindings.resolve_element(tag.name());
+    let ns = bound(ns)?;
+    let ns = match parent {
+        Some(parent) if *parent.ns == *ns => Arc::clone(&parent.ns),
+        _ => (*ns).into(),
+    };
+    let mut attributes = Vec::new();
+    for attribute in tag.attributes().with_checks(false) {
+        let attribute = attribute.ok()?;
+        if attribute.key.as_namespace_binding().is_some() {
+            continue;
+        }
+        let (ns, _) = bindings.resolve_attribute(attribute.key);
+        let ns = bound(ns)?;
+        attributes.push(Attribute {
+            name: attribute.key.as_ref().into(),
+            ns: (!ns.is_empty() && *ns != *ns::XML).then(|| (*ns).into()),
+            value: attribute.normalized_value(XmlVersion::Explicit1_0).ok()?.into_owned(),
+        });
+    }
+    Some(Element { name: name.into_inner().into(), ns, attributes, nodes: Vec::new() })
+}
+
+/// The text of a namespace; quick-xml keeps it as it is written in the declaration.
+fn bound(ns: ResolveResult<'_>) -> Option<Cow<'_, str>> {
+    match ns {
+        ResolveResult::Bound(Namespace(written)) => unescape(written).ok(),
+        ResolveResult::Unbound => Some("".into()),
+        ResolveResult::Unknown(_) => None,
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use super::element::{self, Element};
 use super::fault::{Fault, XmlError};
-use super::scan::{self, Done, Scanner};
+use super::scan::{Done, Scanner};
 use super::scope::{self, Scope};
 use super::{ns, write};
 use crate::stream::errors::StreamError;
@@ -249,7 +249,7 @@ impl Framer {
         };
         // Looking no further than the limit makes the answer independent of how bytes arrive.
         let view = &buf[..buf.len().min(bytes_max).min(OFFSET_MAX)];
-        match self.scanner.scan(view, &self.scope, &self.limits, &mut ())? {
+        match self.scanner.scan(view, &self.scope, &self.limits)? {
             Some(Done::Header(len)) => {
                 let header = self.open_stream(view)?;
                 Ok(Some(Frame::Header { len, header }))
@@ -282,7 +282,7 @@ impl Framer {
             prefixes: scope.prefixes().map(|(p, n)| (p.to_owned(), n.to_owned())).collect(),
             ..StreamHeader::default()
         };
-        for (name, _, value) in tag.attributes() {
+        for (name, value) in tag.attributes() {
             let field = match name {
                 b"to" => &mut header.to,
                 b"from" => &mut header.from,
@@ -430,7 +430,7 @@ fn range(start: u32, end: u32) -> Range<usize> {
 /// The first rule that is broken, and where.
 pub fn validate(bytes: &[u8], default_ns: &str, limits: &Limits) -> Result<(), XmlError> {
     let scope = Scope::with_default(default_ns);
-    scan_whole(bytes, &scope, limits, &mut ())
+    scan_whole(bytes, &scope, limits)
 }
 
 /// One standalone element from beginning to end.
@@ -438,10 +438,9 @@ pub(crate) fn scan_whole(
     bytes: &[u8],
     scope: &Scope,
     limits: &Limits,
-    sink: &mut impl scan::Sink,
 ) -> Result<(), XmlError> {
     let mut scanner = Scanner::for_element();
-    let outcome = scan_with(&mut scanner, bytes, scope, limits, sink);
+    let outcome = scan_with(&mut scanner, bytes, scope, limits);
     scanner.rest();
     outcome
 }
@@ -454,7 +453,7 @@ pub(crate) fn with_outline<T>(
     read: impl FnOnce(&Outline<'_>) -> T,
 ) -> Result<T, XmlError> {
     let mut scanner = Scanner::for_element();
-    let outcome = scan_with(&mut scanner, bytes, scope, limits, &mut ())
+    let outcome = scan_with(&mut scanner, bytes, scope, limits)
         .map(|()| read(&Outline { scanner: &scanner, scope, bytes }));
     scanner.rest();
     outcome
@@ -465,13 +464,12 @@ fn scan_with(
     bytes: &[u8],
     scope: &Scope,
     limits: &Limits,
-    sink: &mut impl scan::Sink,
 ) -> Result<(), XmlError> {
     let bytes_max = limits.element_bytes_max.min(OFFSET_MAX);
     if bytes.len() > bytes_max {
         return Err(XmlError { fault: Fault::ElementTooLarge, at: bytes_max });
     }
-    let fault = match scanner.scan(bytes, scope, limits, sink) {
+    let fault = match scanner.scan(bytes, scope, limits) {
         Ok(Some(Done::Element(len))) if len == bytes.len() => return Ok(()),
         Ok(Some(_)) => Fault::TrailingContent,
         Ok(None) => Fault::Incomplete,

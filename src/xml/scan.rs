@@ -3,7 +3,7 @@
 //!
 //! It may be stopped after any byte and be given more: [`State`] says what it was reading, offsets
 //! say where. Beside checking, it keeps an [`Outline`] of the element from which stanzas are routed
-//! without a tree; a [`Sink`] may listen to build one.
+//! without a tree.
 
 use std::borrow::Cow;
 
@@ -13,45 +13,20 @@ use super::framer::Limits;
 use super::scope::{self, Attribute, Open, Outline, Scope, Span, Work, part, short, small};
 use super::write;
 
-/// Listens to what was scanned. Called only with valid parts, in document order.
-pub(crate) trait Sink {
-    fn start(&mut self, tag: &Tag<'_>);
-    /// Markup of character data, to be read by [`write::read_text`].
-    fn text(&mut self, raw: &[u8]);
-    fn cdata(&mut self, raw: &[u8]);
-    fn end(&mut self);
-}
-
-/// Nobody listens.
-impl Sink for () {
-    fn start(&mut self, _: &Tag<'_>) {}
-    fn text(&mut self, _: &[u8]) {}
-    fn cdata(&mut self, _: &[u8]) {}
-    fn end(&mut self) {}
-}
-
-/// A start tag as a [`Sink`] sees it.
+/// The start tag of a stream.
 pub(crate) struct Tag<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) ns: &'a [u8],
     work: &'a Work,
-    scope: &'a Scope,
     buf: &'a [u8],
 }
 
 impl<'a> Tag<'a> {
-    /// Qualified name, namespace (of prefixed ones) and value of each attribute that is not a
-    /// namespace declaration.
-    pub(crate) fn attributes(
-        &self,
-    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, Cow<'a, str>)> {
-        let Tag { work, scope, buf, .. } = *self;
-        work.attributes.iter().filter(|attribute| !attribute.is_declaration(buf)).map(
-            move |attribute| {
-                let ns = (attribute.colon > 0).then(|| work.get(attribute.ns, buf, scope));
-                (attribute.name(buf), ns, attribute.value(buf))
-            },
-        )
+    /// Qualified name and value of each attribute that is not a namespace declaration.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'a [u8], Cow<'a, str>)> {
+        let Tag { work, buf, .. } = *self;
+        let attributes = work.attributes.iter().filter(|attribute| !attribute.is_declaration(buf));
+        attributes.map(move |attribute| (attribute.name(buf), attribute.value(buf)))
     }
 }
 
@@ -195,7 +170,7 @@ impl Scanner {
         let name = part(buf, work.outline.name.0, u32::from(work.outline.name.1));
         let ns = work.get(work.outline.ns, buf, &EMPTY);
         // The header's attributes have been moved to the outline.
-        (scope, Some(Tag { name, ns, work, scope: &EMPTY, buf }))
+        (scope, Some(Tag { name, ns, work, buf }))
     }
 
     /// The outline of the element that was last scanned; nothing before the first.
@@ -215,10 +190,9 @@ impl Scanner {
         buf: &[u8],
         scope: &Scope,
         limits: &Limits,
-        sink: &mut impl Sink,
     ) -> Result<Option<Done>, Fault> {
         let mut work = self.work.take().unwrap_or_else(scope::borrow_work);
-        let outcome = self.run(&mut work, buf, scope, limits, sink);
+        let outcome = self.run(&mut work, buf, scope, limits);
         self.work = Some(work);
         outcome
     }
@@ -231,24 +205,23 @@ impl Scanner {
         buf: &[u8],
         scope: &Scope,
         limits: &Limits,
-        sink: &mut impl Sink,
     ) -> Result<Option<Done>, Fault> {
         while let Some(&byte) = buf.get(self.pos) {
             let step = match self.state {
                 State::Prolog => self.prolog(buf)?,
-                State::Text => self.text(buf, sink)?,
-                State::Cdata => self.cdata(buf, sink)?,
+                State::Text => self.text(buf)?,
+                State::Cdata => self.cdata(buf)?,
                 State::TextReference | State::ValueReference => self.reference(buf, byte)?,
                 State::Markup => self.markup_kind(byte)?,
                 State::Bang => self.bang(work, byte)?,
                 State::Question => self.question(buf, byte)?,
                 State::StartName => self.start_name(work, buf, limits)?,
                 State::Space | State::AfterValue => match byte {
-                    b'>' => self.open(work, buf, scope, limits, sink, false)?,
+                    b'>' => self.open(work, buf, scope, limits, false)?,
                     _ => self.between_attributes(work, buf, limits, byte)?,
                 },
                 State::Slash => match byte {
-                    b'>' => self.open(work, buf, scope, limits, sink, true)?,
+                    b'>' => self.open(work, buf, scope, limits, true)?,
                     _ => return Err(Fault::BadMarkup),
                 },
                 State::AttributeName => self.attribute_name(work, buf, limits)?,
@@ -256,7 +229,7 @@ impl Scanner {
                 State::BeforeQuote => self.quote(buf)?,
                 State::Value => self.value(work, buf)?,
                 State::EndName => self.end_name(work, buf, scope, limits)?,
-                State::EndSpace => self.end_tag(work, buf, sink)?,
+                State::EndSpace => self.end_tag(work, buf)?,
             };
             match step {
                 Step::On => {}
@@ -279,14 +252,10 @@ impl Scanner {
     }
 
     #[inline(always)]
-    fn text(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<Step, Fault> {
+    fn text(&mut self, buf: &[u8]) -> Result<Step, Fault> {
         self.pos = chars::skip_text(buf, self.pos);
         match buf.get(self.pos) {
             Some(b'<') => {
-                let raw = self.marked(buf);
-                if !raw.is_empty() {
-                    sink.text(raw);
-                }
                 self.markup();
             }
             Some(b'&') => self.ampersand(State::TextReference),
@@ -298,15 +267,14 @@ impl Scanner {
         Ok(Step::On)
     }
 
-    fn cdata(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<Step, Fault> {
+    fn cdata(&mut self, buf: &[u8]) -> Result<Step, Fault> {
         self.pos = chars::skip_text(buf, self.pos);
         match buf.get(self.pos) {
             Some(b'<' | b'&') => self.pos += 1,
             Some(b'>') => {
-                let raw = self.marked(buf).strip_suffix(b"]]");
+                let ends = self.marked(buf).ends_with(b"]]");
                 self.pos += 1;
-                if let Some(raw) = raw {
-                    sink.cdata(raw);
+                if ends {
                     self.follow(State::Text, self.pos);
                 }
             }
@@ -459,7 +427,6 @@ impl Scanner {
         &mut self,
         work: &mut Work,
         buf: &[u8],
-        sink: &mut impl Sink,
     ) -> Result<Step, Fault> {
         self.pos = chars::skip(buf, self.pos, chars::SPACE);
         match buf.get(self.pos) {
@@ -469,7 +436,6 @@ impl Scanner {
                 if work.open.is_empty() {
                     return Ok(Step::Done(Done::StreamEnd(self.pos)));
                 }
-                sink.end();
                 Ok(self.close(work))
             }
             Some(_) => Err(Fault::BadMarkup),
@@ -632,7 +598,6 @@ impl Scanner {
         buf: &[u8],
         scope: &Scope,
         limits: &Limits,
-        sink: &mut impl Sink,
         empty: bool,
     ) -> Result<Step, Fault> {
         if work.open.len() >= usize::from(limits.depth_max) {
@@ -659,8 +624,6 @@ impl Scanner {
             }
             _ => {}
         }
-        let name = buf.get(local..end).unwrap_or_default();
-        sink.start(&Tag { name, ns: work.get(ns, buf, scope), work, scope, buf });
         work.open.push(Open {
             name: small(start),
             name_len: short(end - start),
@@ -674,7 +637,6 @@ impl Scanner {
             };
         }
         if empty {
-            sink.end();
             self.less = self.pos;
             return Ok(self.close(work));
         }

@@ -75,25 +75,12 @@ fn escape(out: &mut Vec<u8>, value: &str, reference: impl Fn(u8) -> Option<&'sta
     out.extend_from_slice(&bytes[done..]);
 }
 
-/// The character data that valid markup stands for: references resolved, line ends made one
-/// line feed (XML §2.11).
-pub(crate) fn read_text(raw: &[u8]) -> Cow<'_, str> {
-    if memchr::memchr2(b'&', b'\r', raw).is_none() {
-        return utf8(raw);
-    }
-    Cow::Owned(unescape(raw, false))
-}
-
 /// The value that a valid attribute's markup stands for: references resolved, white space made
 /// spaces (XML §3.3.3).
 pub(crate) fn read_value(raw: &[u8]) -> Cow<'_, str> {
     if raw.iter().all(|&byte| byte >= 0x20 && byte != b'&') {
         return utf8(raw);
     }
-    Cow::Owned(unescape(raw, true))
-}
-
-fn unescape(raw: &[u8], attribute: bool) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'&') {
@@ -105,22 +92,18 @@ fn unescape(raw: &[u8], attribute: bool) -> String {
                 end + 1
             }
             b'\r' => {
-                out.push(if attribute { ' ' } else { '\n' });
+                out.push(' ');
                 if rest.get(at + 1) == Some(&b'\n') { 2 } else { 1 }
             }
-            _ if attribute => {
+            _ => {
                 out.push(' ');
-                1
-            }
-            byte => {
-                out.push(char::from(byte));
                 1
             }
         };
         rest = &rest[at + len..];
     }
     out.push_str(&utf8(rest));
-    out
+    Cow::Owned(out)
 }
 
 /// The character behind the part of a reference between `&` and `;`: a predefined entity or a
@@ -214,7 +197,6 @@ mod tests {
 
     #[test]
     fn line_ends_and_white_space_are_normalised_once() {
-        assert_eq!(read_text(b"a\r\nb\rc&#13;\nd"), "a\nb\nc\r\nd");
         assert_eq!(read_value(b"a\r\nb\tc&#9;&#10;d"), "a b c\t\nd");
         assert_eq!(read_value(b"&amp;lt;"), "&lt;");
     }
