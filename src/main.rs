@@ -1,4 +1,5 @@
-//! The `coucou` program: hands its arguments to [`coucou::cli`] and ends with the exit code that comes back.
+//! The `coucou` program: hands its arguments to [`coucou::cli`] and ends with the exit code that
+//! comes back.
 
 use std::process::ExitCode;
 

@@ -123,8 +123,8 @@ impl Client {
         }
     }
 
-    /// Hands the newest `lines` of the log and all that come after to `show`, until that returns false or the
-    /// server ends. [`Followed::Lost`] stands where lines are missing.
+    /// Hands the newest `lines` of the log and all that come after to `show`, until that returns
+    /// false or the server ends. [`Followed::Lost`] stands where lines are missing.
     ///
     /// # Errors
     /// If the server refuses or is lost.

@@ -1,12 +1,13 @@
 //! Every operator's act, defined once, and the doors to it.
 //!
-//! * [`op`] says what an operation is and lists them all; [`ops`] holds them, a file per kind of thing.
+//! * [`op`] says what an operation is and lists them all; [`ops`] holds them, a file per kind of
+//!   thing.
 //! * [`run`](mod@run) is the one path for all doors: may this actor, do it, write it down.
 //! * [`doors`] let operators in: the Unix socket now, more later. [`wire`] is what is spoken there.
 //! * [`client`] is the other end, for the command line.
 //!
-//! Operations also work on a data directory whose server is down, as far as they need no sessions: the caller
-//! then holds the store's lock itself (see [`Context::offline`]).
+//! Operations also work on a data directory whose server is down, as far as they need no sessions:
+//! the caller then holds the store's lock itself (see [`Context::offline`]).
 
 pub mod client;
 pub mod doors;
@@ -98,7 +99,8 @@ impl Context {
         }
     }
 
-    /// The sessions of `address`: all of an account, or the one of a full JID. None while the server is down.
+    /// The sessions of `address`: all of an account, or the one of a full JID. None while the
+    /// server is down.
     pub fn sessions(&self, address: &Jid) -> Vec<Arc<Session>> {
         let Some(server) = self.server() else { return Vec::new() };
         let sessions = &server.router().sessions;
@@ -124,7 +126,8 @@ pub fn end_session(session: &Session, condition: StreamCondition, text: &str) {
     session.mailbox.control(Control::Close(error));
 }
 
-/// Who asks for an operation. A door makes one from what it has proved, never from what the peer claims.
+/// Who asks for an operation. A door makes one from what it has proved, never from what the peer
+/// claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// For the audit, as in `uid=1000(anna)`.

@@ -45,8 +45,8 @@ pub enum Class {
 
 /// An act of an operator. The struct holds its arguments.
 ///
-/// Serialisation is for the audit: a `Secret` comes out masked. [`Operation::to_wire`] is for the way from a
-/// client to the server.
+/// Serialisation is for the audit: a `Secret` comes out masked. [`Operation::to_wire`] is for the
+/// way from a client to the server.
 pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// As in `account.add`.
     const NAME: &'static str;

@@ -10,7 +10,8 @@ use crate::time::Now;
 /// Runs the operation `name` for `actor`.
 ///
 /// # Errors
-/// If there is no such operation, the arguments do not fit, the actor may not, or it cannot be done.
+/// If there is no such operation, the arguments do not fit, the actor may not, or it cannot be
+/// done.
 pub async fn run(
     cx: &Context,
     actor: &Actor,
@@ -64,7 +65,8 @@ async fn write_down(
         target,
         detail: json!({ "arguments": arguments, "outcome": outcome }).to_string(),
     };
-    // The act is done or refused either way; its caller must not hear otherwise because of the audit.
+    // The act is done or refused either way; its caller must not hear otherwise because of the
+    // audit.
     if let Err(error) = cx.store().audit().append(act).await {
         tracing::error!(operation = entry.name, %error, "an act could not be written to the audit");
     }

@@ -1,7 +1,8 @@
 //! What is spoken on the admin socket: JSON, one object a line.
 //!
-//! The server speaks first ([`Greeting`]); then the client sends [`Request`]s and the server answers each by one
-//! [`Reply`] with its id. `log.follow` is answered by a stream of them, until the client goes away.
+//! The server speaks first ([`Greeting`]); then the client sends [`Request`]s and the server
+//! answers each by one [`Reply`] with its id. `log.follow` is answered by a stream of them, until
+//! the client goes away.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -70,7 +70,8 @@ struct WithPassword {
 
 impl Account {
     pub(super) fn run(self, common: &Common, out: &mut Output) -> Result<(), Failure> {
-        // Asked before anything is opened: a person may take their time, and the lock of the store is not theirs.
+        // Asked before anything is opened: a person may take their time, and the lock of the store
+        // is not theirs.
         let secret = match &self {
             Account::Add { jid, password } | Account::Password { jid, password } => {
                 Some(password.read(jid)?)

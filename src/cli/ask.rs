@@ -11,7 +11,8 @@ use crate::config::value::Secret;
 /// Longest password line read from standard input.
 const PASSWORD_LINE_MAX: u64 = 4096;
 
-/// Where a new password comes from. Never from an argument: those can be seen by everybody on the machine.
+/// Where a new password comes from. Never from an argument: those can be seen by everybody on the
+/// machine.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct PasswordSource {
     /// Read the password from the first line of standard input
@@ -28,7 +29,8 @@ impl PasswordSource {
         self.password_stdin || self.generate
     }
 
-    /// The password, and whether it was made up and must be shown. Asks at the terminal if no source was chosen.
+    /// The password, and whether it was made up and must be shown. Asks at the terminal if no
+    /// source was chosen.
     ///
     /// # Errors
     /// If nobody can be asked, or the answer is no password.
@@ -69,7 +71,8 @@ fn non_empty(password: Secret) -> Result<Secret, Failure> {
     }
 }
 
-/// Letters and digits that cannot be taken for one another; 32 of them, so that a random byte picks evenly.
+/// Letters and digits that cannot be taken for one another; 32 of them, so that a random byte picks
+/// evenly.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A password of 80 random bits, in groups that can be read out and typed on a phone.
@@ -90,7 +93,8 @@ pub(super) fn can_ask() -> bool {
 /// Asks `question`; an empty answer stands for `default`.
 ///
 /// # Errors
-/// If nobody can be asked or the terminal goes away; the failure names `flag`, which would answer it.
+/// If nobody can be asked or the terminal goes away; the failure names `flag`, which would answer
+/// it.
 pub(super) fn question(question: &str, default: &str, flag: &str) -> Result<String, Failure> {
     let unanswered =
         || Failure::usage(format!("{flag} is missing and there is no terminal to ask at"));

@@ -55,7 +55,8 @@ fn check(file: &Path) -> Report {
     Report { file: file.to_owned(), ok: problems.is_empty(), problems, warnings }
 }
 
-/// Faults and doubts of the certificates that the file names. Self-signed ones are the server's own affair.
+/// Faults and doubts of the certificates that the file names. Self-signed ones are the server's own
+/// affair.
 fn certificates(config: &Config) -> (Vec<Problem>, Vec<Problem>) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for host in config.hosts.iter().filter(|host| !host.tls.self_signed) {

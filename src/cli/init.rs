@@ -27,7 +27,8 @@ pub(super) struct Init {
     no_account: bool,
     #[command(flatten)]
     password: PasswordSource,
-    /// An address under which clients reach this machine, for the DNS records that are shown; may be repeated
+    /// An address under which clients reach this machine, for the DNS records that are shown; may
+    /// be repeated
     #[arg(long = "public-address", value_name = "IP")]
     public_addresses: Vec<IpAddr>,
     /// Home of the database [default: the folder of the config file]
@@ -119,7 +120,8 @@ fn asked_addresses() -> Result<Vec<IpAddr>, Failure> {
         .collect()
 }
 
-/// The records by which clients find the server (RFC 6120 §3.2, XEP-0368). None for names that DNS does not have.
+/// The records by which clients find the server (RFC 6120 §3.2, XEP-0368). None for names that DNS
+/// does not have.
 fn records(domain: &str, addresses: &[IpAddr]) -> Vec<Record> {
     if !domain.contains('.') || domain.parse::<IpAddr>().is_ok() {
         return Vec::new();

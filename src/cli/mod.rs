@@ -1,8 +1,9 @@
 //! The command line. Each command is a thin client of an admin operation, or starts the server.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the server cannot be reached,
-//! 4 conflict (it exists already, or is in use). With `--json` every command that prints data prints one JSON
-//! value on standard output, and a failure is one JSON object on standard error.
+//! Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the server cannot be
+//! reached, 4 conflict (it exists already, or is in use). With `--json` every command that prints
+//! data prints one JSON value on standard output, and a failure is one JSON object on standard
+//! error.
 
 mod account;
 mod ask;
@@ -101,7 +102,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are told on standard output and are no failure; clap knows which is which.
+            // Help and version are told on standard output and are no failure; clap knows which is
+            // which.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }

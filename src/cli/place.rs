@@ -12,7 +12,8 @@ pub(super) const CONFIG_NAME: &str = "coucou.toml";
 const PACKAGED: &str = "/etc/coucou/coucou.toml";
 
 impl Common {
-    /// The config file: the one named, or the first that exists of those that `coucou up` and packages use.
+    /// The config file: the one named, or the first that exists of those that `coucou up` and
+    /// packages use.
     ///
     /// # Errors
     /// If none is named and none exists.

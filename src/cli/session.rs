@@ -18,7 +18,8 @@ pub(super) enum Session {
         /// Only this account
         account: Option<String>,
     },
-    /// End a session (full JID) or all of an account (name@domain); its devices have to sign in anew
+    /// End a session (full JID) or all of an account (name@domain); its devices have to sign in
+    /// anew
     Kick {
         /// name@domain or name@domain/resource
         jid: String,

@@ -1,7 +1,8 @@
-//! From the file as written to a [`Config`]: types, bounds, defaults, and what must hold between settings.
+//! From the file as written to a [`Config`]: types, bounds, defaults, and what must hold between
+//! settings.
 //!
-//! Every key is named here once. Defaults stand beside bounds; `assets/coucou.toml` repeats them for people, and
-//! a test holds the two together.
+//! Every key is named here once. Defaults stand beside bounds; `assets/coucou.toml` repeats them
+//! for people, and a test holds the two together.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -249,7 +250,8 @@ fn show_group(group: &Option<String>) -> String {
     group.clone().unwrap_or_default()
 }
 
-/// Hosts, their services and components share one name space: a stanza's domain must mean one thing.
+/// Hosts, their services and components share one name space: a stanza's domain must mean one
+/// thing.
 fn names_are_distinct(config: &Config, document: &Document<'_>) {
     let mut taken: BTreeMap<&str, String> = BTreeMap::new();
     let hosts = config

@@ -1,9 +1,9 @@
 //! Settings: one TOML file, typed, checked as a whole, replaced as a whole.
 //!
-//! The way of a setting: `coucou.toml` → [`raw`] (tree with positions) → [`check`] (types, bounds, what must hold
-//! between settings; *all* faults with line, column and remedy) → [`model`] (what the program reads, in an `Arc`)
-//! → [`diff`] (what a reload changes). `assets/coucou.toml` is the documentation of every setting and the source
-//! of the file that `coucou init` writes.
+//! The way of a setting: `coucou.toml` → `raw` (tree with positions) → `check` (types, bounds,
+//! what must hold between settings; *all* faults with line, column and remedy) → [`model`] (what
+//! the program reads, in an `Arc`) → [`diff`] (what a reload changes). `assets/coucou.toml` is the
+//! documentation of every setting and the source of the file that `coucou init` writes.
 
 mod check;
 mod diff;

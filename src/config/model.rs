@@ -1,8 +1,8 @@
 //! The settings as the program reads them: checked, resolved, immutable.
 //!
-//! A [`Config`] is built once by [`crate::config::check`] and shared in an `Arc`. A reload builds another and
-//! swaps the `Arc`, so tasks hold an `Arc<HostConfig>` for one stanza, never for their life.
-//! Paths are absolute. Every bound names its unit: `*_bytes*`, `*_count` or a [`Duration`].
+//! A [`Config`] is built once by `config::check` and shared in an `Arc`. A reload builds
+//! another and swaps the `Arc`, so tasks hold an `Arc<HostConfig>` for one stanza, never for their
+//! life. Paths are absolute. Every bound names its unit: `*_bytes*`, `*_count` or a [`Duration`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -351,7 +351,8 @@ pub enum ArchiveDefault {
 /// Messages for accounts that are not there (XEP-0160).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offline {
-    /// Messages kept per account; further ones are returned to their sender. 0 switches offline storage off.
+    /// Messages kept per account; further ones are returned to their sender. 0 switches offline
+    /// storage off.
     pub messages_max: usize,
     /// Age at which they go; `None` keeps them until they are fetched.
     pub age_max: Option<Duration>,

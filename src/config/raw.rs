@@ -1,10 +1,10 @@
 //! The file as written: a tree with positions, read key by key.
 //!
-//! Each key is named once, where [`super::check`] asks for it with its type, default and bounds. From the asking
-//! follow the list of known keys (for did-you-mean), the positions for errors that span several keys, and the
-//! flat list of settings that a reload compares. A wrong value is noted and its default goes on in its place, so
-//! that one run finds all that is wrong. That is why the tree is not deserialised by serde, which stops at the
-//! first fault.
+//! Each key is named once, where [`super::check`] asks for it with its type, default and bounds.
+//! From the asking follow the list of known keys (for did-you-mean), the positions for errors that
+//! span several keys, and the flat list of settings that a reload compares. A wrong value is noted
+//! and its default goes on in its place, so that one run finds all that is wrong. That is why the
+//! tree is not deserialised by serde, which stops at the first fault.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,8 +176,8 @@ impl<'d, 't> Table<'d, 't> {
             .read_by(read)
     }
 
-    /// The tables within the table `key`, each named by a domain, in the order of the file. `read` gets the
-    /// normalised domain; what it makes of a table whose name does not do is dropped.
+    /// The tables within the table `key`, each named by a domain, in the order of the file. `read`
+    /// gets the normalised domain; what it makes of a table whose name does not do is dropped.
     pub(super) fn each_domain<R>(
         &mut self,
         key: &'static str,
@@ -347,7 +347,8 @@ impl<'d, 't> Table<'d, 't> {
         self.leaf(key, default, |choice| choice.name().to_owned(), choice)
     }
 
-    /// A text that `parse` makes sense of; its error is a sentence that follows the text, as in "has no port".
+    /// A text that `parse` makes sense of; its error is a sentence that follows the text, as in
+    /// "has no port".
     pub(super) fn text<T: Clone>(
         &mut self,
         key: &'static str,
@@ -479,7 +480,8 @@ fn in_file_order<'d>(
     entries
 }
 
-/// Names the key that was probably meant: a similar one in the same table, or this very one in another.
+/// Names the key that was probably meant: a similar one in the same table, or this very one in
+/// another.
 fn unknown_key(
     text: &str,
     known: &BTreeMap<String, BTreeSet<&'static str>>,

@@ -18,8 +18,8 @@ impl Template {
         Template { domain: domain.to_owned(), settings: Vec::new() }
     }
 
-    /// Sets `key` of `table`, both as in the annotated file, where the table of the first host is `host` and its
-    /// tables are as in `host.archive`. An empty `table` is the top of the file.
+    /// Sets `key` of `table`, both as in the annotated file, where the table of the first host is
+    /// `host` and its tables are as in `host.archive`. An empty `table` is the top of the file.
     pub fn set(
         mut self,
         table: &str,
@@ -30,8 +30,8 @@ impl Template {
         self
     }
 
-    /// The file's text. Settings that the annotated file does not have are left out, which `coucou check` of
-    /// the result would show; the tests hold the known ones in place.
+    /// The file's text. Settings that the annotated file does not have are left out, which `coucou
+    /// check` of the result would show; the tests hold the known ones in place.
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(ANNOTATED.len());
         let mut table = String::new();

@@ -143,7 +143,8 @@ pub struct IpNet {
 }
 
 impl IpNet {
-    /// The network of `prefix` bits around `address`; `None` if that is more bits than the address has.
+    /// The network of `prefix` bits around `address`; `None` if that is more bits than the address
+    /// has.
     pub fn new(address: IpAddr, prefix: u8) -> Option<IpNet> {
         let address = match address {
             IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & mask_v4(prefix)?).into()),
@@ -230,7 +231,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Masked: whatever is serialised may end in a log. A secret goes over a wire by [`Secret::reveal`] only.
+/// Masked: whatever is serialised may end in a log. A secret goes over a wire by [`Secret::reveal`]
+/// only.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")

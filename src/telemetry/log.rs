@@ -1,8 +1,9 @@
 //! The log: from `tracing` events to daily files or the journal, and to the ring.
 //!
-//! An event becomes one line, whatever the peer wrote into its fields: control characters are escaped, so neither
-//! a line nor a terminal that shows it can be forged. Writing never blocks a worker: a thread of tracing-appender
-//! does it, and lines that it cannot take are counted ([`Telemetry::dropped_lines`]) rather than waited for.
+//! An event becomes one line, whatever the peer wrote into its fields: control characters are
+//! escaped, so neither a line nor a terminal that shows it can be forged. Writing never blocks a
+//! worker: a thread of tracing-appender does it, and lines that it cannot take are counted
+//! ([`Telemetry::dropped_lines`]) rather than waited for.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -261,7 +262,8 @@ impl Visit for FieldText {
     }
 }
 
-/// Writes `text` with every character escaped that could move a cursor, end a line or turn its direction.
+/// Writes `text` with every character escaped that could move a cursor, end a line or turn its
+/// direction.
 pub fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {

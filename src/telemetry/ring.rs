@@ -78,8 +78,8 @@ impl Ring {
             let Some(oldest) = kept.lines.pop_front() else { break };
             kept.bytes -= oldest.bytes();
         }
-        // Under the lock, so that `tail_and_follow` neither misses nor repeats a line. Without subscribers the
-        // channel hands the line back, which is no fault.
+        // Under the lock, so that `tail_and_follow` neither misses nor repeats a line. Without
+        // subscribers the channel hands the line back, which is no fault.
         let _ = self.live.send(line);
     }
 

@@ -1,8 +1,8 @@
 //! The Unix socket: the door of the command line and the dashboard.
 //!
-//! The socket's mode decides who may connect: its owner (0600), and the admin group where one is configured
-//! (0660). The kernel tells who came (`SO_PEERCRED`): root and the server's own user are owners; anybody else can
-//! only have come in by the group and is an operator.
+//! The socket's mode decides who may connect: its owner (0600), and the admin group where one is
+//! configured (0660). The kernel tells who came (`SO_PEERCRED`): root and the server's own user are
+//! owners; anybody else can only have come in by the group and is an operator.
 
 use std::fs::Permissions;
 use std::io;
@@ -57,8 +57,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the socket at `path`, for the members of `group` too. A socket that a server left behind is
-    /// replaced: the store's lock has made sure that no other server runs here.
+    /// Opens the socket at `path`, for the members of `group` too. A socket that a server left
+    /// behind is replaced: the store's lock has made sure that no other server runs here.
     ///
     /// # Errors
     /// If the group is unknown, or the socket cannot be made.
@@ -94,8 +94,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Serves operators for as long as it is polled. Connections stay open to the end of the process:
-    /// by their end a client knows that the server is gone.
+    /// Serves operators for as long as it is polled. Connections stay open to the end of the
+    /// process: by their end a client knows that the server is gone.
     pub async fn serve(self, server: Arc<dyn Running>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         // The semaphore is never closed.
@@ -219,7 +219,8 @@ async fn write_all(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> 
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Sends the newest lines of the log and those to come, until the client closes or stops taking them.
+/// Sends the newest lines of the log and those to come, until the client closes or stops taking
+/// them.
 async fn follow(
     mut reader: BufReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,

@@ -1,7 +1,7 @@
 //! Names of users and groups, from the files of this machine.
 //!
-//! The name services of the C library would need unsafe code, and an admin group is a local matter: names that
-//! only a directory server knows are shown as numbers and are not found as groups.
+//! The name services of the C library would need unsafe code, and an admin group is a local matter:
+//! names that only a directory server knows are shown as numbers and are not found as groups.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The first and third field of the first line that `fits`; passwd(5) and group(5) have both the name first and
-/// the number third.
+/// The first and third field of the first line that `fits`; passwd(5) and group(5) have both the
+/// name first and the number third.
 fn entry(text: &str, fits: impl Fn(&[&str]) -> bool) -> Option<(String, String)> {
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let fields = lines.find(|fields| fields.len() > 2 && fits(fields))?;

@@ -160,7 +160,8 @@ fn show(cx: &Context, row: accounts::Account) -> Account {
     }
 }
 
-/// Sets a new password. Sessions and signed-in devices end, since they may be what the change is about.
+/// Sets a new password. Sessions and signed-in devices end, since they may be what the change is
+/// about.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Password {
