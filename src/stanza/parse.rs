@@ -141,7 +141,7 @@ fn read(outline: &Outline<'_>, ns: &str, scope: &Scope) -> Result<Stanza, Stanza
     if let Some(reason) = wrong {
         return Err(refuse(reason, head));
     }
-    if !outline.stands_alone() {
+    if !outline.stands_alone() || (ns != ns::CLIENT && names_client(outline)) {
         return rewrite(outline.bytes(), head, ns, scope);
     }
     let content = outline.content();
@@ -151,6 +151,16 @@ fn read(outline: &Outline<'_>, ns: &str, scope: &Scope) -> Result<Stanza, Stanza
         return Err(refuse(Reason::PayloadCount, head));
     }
     Ok(Stanza { head, payload: bytes::Bytes::copy_from_slice(payload), children })
+}
+
+/// Whether a child declares `jabber:client` where that is not the namespace of the stanza. For us
+/// it is, so the declaration goes, as every repetition does.
+fn names_client(outline: &Outline<'_>) -> bool {
+    outline.children().any(|child| match child.ns {
+        ChildNs::Inherited => false,
+        ChildNs::At(place) => outline.bytes().get(place) == Some(ns::CLIENT.as_bytes()),
+        ChildNs::Text(text) => text == ns::CLIENT,
+    })
 }
 
 /// RFC 6120 §8.2.3, rules 3 and 6.

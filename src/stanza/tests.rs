@@ -143,6 +143,11 @@ fn payloads_that_lean_on_their_surroundings_are_made_to_stand_alone() {
             "<message><f xmlns='urn:f'><message xmlns='jabber:client'/></f></message>",
             "<message><f xmlns='urn:f'><message xmlns='jabber:client'/></f></message>",
         ),
+        (
+            server,
+            "<message><body xmlns='jabber:client'>x</body></message>",
+            "<message><body>x</body></message>",
+        ),
         // Text beside the children.
         (
             client,
