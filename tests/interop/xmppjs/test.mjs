@@ -16,6 +16,7 @@ const PATIENCE_MS = 1000 * Number(process.env.INTEROP_PATIENCE ?? 20);
 let passed = 0;
 let failed = 0;
 let skipped = 0;
+const troubles = []; // What the clients complained of, to be shown with a failure.
 
 async function check(name, body) {
   try {
@@ -24,7 +25,7 @@ async function check(name, body) {
     console.log(`PASS ${name}`);
   } catch (error) {
     failed += 1;
-    console.log(`FAIL ${name}: ${error.stack ?? error}`);
+    console.log(`FAIL ${name}: ${error.stack ?? error}\n${troubles.join("\n")}`);
   }
 }
 
@@ -55,7 +56,7 @@ function bot(user, { direct = false } = {}) {
   xmpp.reconnect.delay = 50;
   xmpp.heard = [];
   xmpp.sent = [];
-  xmpp.on("error", () => {}); // A cut connection is one.
+  xmpp.on("error", (error) => troubles.push(`${user}: ${error.stack ?? error}`));
   xmpp.on("send", (element) => xmpp.sent.push(element));
   xmpp.on("stanza", (stanza) => {
     if (stanza.is("message") && stanza.getChildText("body")) xmpp.heard.push(stanza.getChildText("body"));
