@@ -103,12 +103,11 @@ class Coucou(Server):
         )
         self.log = open(self.directory / "serve.log", "ab")
 
-    def cli(self, *arguments: str) -> str:
-        command = [self.binary, "--config", str(self.config), *arguments]
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    def add_account(self, jid: str) -> None:
+        command = [self.binary, "--config", str(self.config), "account", "add", jid, "--password-stdin"]
+        outcome = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60)
         if outcome.returncode:
             raise RuntimeError(f"{shlex.join(command)}: {outcome.stderr or outcome.stdout}")
-        return outcome.stdout
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -123,9 +122,6 @@ class Coucou(Server):
         for number in range(self.users):
             self.add_account(f"u{number}@{DOMAIN}")
         self.users = 0
-
-    def add_account(self, jid: str) -> None:
-        self.cli("account", "add", jid, "--password", PASSWORD)
 
     def kill(self) -> None:
         self.process.kill()

@@ -566,15 +566,14 @@ async def discovery(world: World) -> None:
         "jabber:iq:private": ("get", "<query xmlns='jabber:iq:private'><x xmlns='urn:example:none'/></query>"),
         "jabber:iq:roster": ("get", "<query xmlns='jabber:iq:roster'/>"),
     }
+    of_the_host = ("jabber:iq:last", "jabber:iq:version", "urn:xmpp:time", "urn:xmpp:ping")
     for owner, info in ((servers.DOMAIN, server), (left.boundjid.bare, account)):
         for feature in set(info["features"]) & set(probes):
             kind, payload = probes[feature]
-            if feature == "vcard-temp" and owner == servers.DOMAIN:
-                # Says that accounts have one; the host itself need not.
-                continue
-            personal = feature in ("urn:xmpp:carbons:2", "urn:xmpp:blocking", "jabber:iq:private", "jabber:iq:roster")
+            # A host also offers what its accounts have: those requests go to the account.
+            to = owner if owner == servers.DOMAIN and feature in of_the_host else None
             try:
-                await request(left, kind, payload, None if personal or owner != servers.DOMAIN else owner)
+                await request(left, kind, payload, to)
             except IqError as error:
                 raise Failure(f"{owner} offers {feature} and answers {error.iq}") from None
 

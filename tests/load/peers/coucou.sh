@@ -40,8 +40,12 @@ launch() {
 
 add_accounts() {
 	[ ! -e "$dir/accounts" ] || return 0
-	seq 0 $((users - 1)) | xargs -r -P 2 -I{} "$coucou" --config "$dir/coucou.toml" \
-		account add "u{}@$domain" --password "$password" >"$dir/accounts.log" 2>&1
+	export coucou config="$dir/coucou.toml" domain password
+	# shellcheck disable=SC2016
+	seq 0 $((users - 1)) | xargs -r -P "$(nproc)" -n 50 sh -c '
+		for number; do
+			echo "$password" | "$coucou" --config "$config" account add "u$number@$domain" --password-stdin || exit 255
+		done' sh >"$dir/accounts.log" 2>&1
 	: >"$dir/accounts"
 }
 
