@@ -120,6 +120,10 @@ fn query<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
         }
         let bytes_max = cx.router.config.load().limits.mailbox_bytes_max / 2;
         trim(&mut page, query.is_backwards(), bytes_max);
+        if query.is_backwards() && !page.complete {
+            // Optional in RSM, and slixmpp takes the index of the newest page for the end of all.
+            page.index = None;
+        }
         let fin = fin(&page, query.rows.rsm.max);
         let account = session.jid.bare();
         let results =

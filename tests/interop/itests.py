@@ -8,6 +8,7 @@ usage: itests.py --source DIR [--server coucou|prosody|ejabberd]
 """
 
 import argparse
+import asyncio
 import importlib
 import logging
 import os
@@ -20,6 +21,7 @@ import slixmpp
 
 import servers
 from checks import Checks
+from client import Client
 
 # Modules that ask for what a server of accounts and archives alone does not have.
 SKIPPED = {
@@ -51,6 +53,22 @@ def lead_clients_to(server) -> None:
 
     slixmpp.ClientXMPP.connect = connect
     slixmpp.ClientXMPP.get_ssl_context = get_ssl_context
+
+
+async def befriend(server) -> None:
+    """Subscribes the two accounts to each other: who is none's contact is told no last activity."""
+    left, right = (Client(server, f"u{number}", servers.PASSWORD) for number in (0, 1))
+    await left.login()
+    await right.login()
+    for one, other in ((left, right), (right, left)):
+        one.send_stanza("<presence/>")
+        # Approved before it is asked for (RFC 6121, 3.4), so there is nothing to wait for.
+        other.send_stanza(f"<presence type='subscribed' to='{one.bare}'/>")
+        await other.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+        one.send_stanza(f"<presence type='subscribe' to='{other.bare}'/>")
+        await one.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    await left.close()
+    await right.close()
 
 
 class Lines(unittest.TestResult):
@@ -85,6 +103,7 @@ def main() -> int:
     sys.path.insert(0, str(options.source))
     checks = Checks()
     with servers.make(options.server, 2) as server:
+        asyncio.run(befriend(server))
         lead_clients_to(server)
         for number in (1, 2):
             os.environ[f"CI_ACCOUNT{number}"] = f"u{number - 1}@{servers.DOMAIN}"

@@ -575,6 +575,9 @@ async def discovery(world: World) -> None:
             try:
                 await request(left, kind, payload, to)
             except IqError as error:
+                if feature == "vcard-temp" and error.condition == "item-not-found":
+                    # There is none yet (XEP-0054, 3.1).
+                    continue
                 raise Failure(f"{owner} offers {feature} and answers {error.iq}") from None
 
 
@@ -605,7 +608,16 @@ async def small_services(world: World) -> None:
     require(uptime["last_activity"]["seconds"] is not None, f"{uptime}")
     await right.leave()
     await left.see("unavailable", right.boundjid)
-    idle = await left.plugin["xep_0012"].get_last_activity(right.boundjid.bare)
+    # The leave is seen before it is on the disk.
+    for _ in range(20):
+        try:
+            idle = await left.plugin["xep_0012"].get_last_activity(right.boundjid.bare)
+            break
+        except IqError as error:
+            require(error.condition == "item-not-found", f"{error.iq}")
+            await asyncio.sleep(PATIENCE / 20)
+    else:
+        raise Failure("it is never known when a contact was last seen")
     require(0 <= idle["last_activity"]["seconds"] < 60, f"{idle}")
     stranger = await world.bot(world.user()).come()
     try:

@@ -32,16 +32,26 @@ pub(super) fn before(open: &Open, encrypted: bool, out: &mut Vec<u8>) {
     write(&features, b"", out);
 }
 
-/// Features of a stream that is authenticated. `unbound`: a resource is yet to be bound.
-pub(super) fn after(policy: &HostPolicy, unbound: bool, out: &mut Vec<u8>) {
+/// How far a client is that has authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// A resource is yet to be bound.
+    Unbound,
+    Bound,
+    /// Bound, and stream management is on: offered again, clients would enable it again.
+    Managed,
+}
+
+/// Features of a stream that is authenticated.
+pub(super) fn after(policy: &HostPolicy, stage: Stage, out: &mut Vec<u8>) {
     let mut features = Vec::with_capacity(4);
-    if unbound {
+    if stage == Stage::Unbound {
         let required = Element::new("required", ns::BIND);
         features.push(Element::new("bind", ns::BIND).with(required));
         let optional = Element::new("optional", ns::SESSION);
         features.push(Element::new("session", ns::SESSION).with(optional));
     }
-    if policy.stream_management {
+    if policy.stream_management && stage != Stage::Managed {
         features.push(Element::new("sm", ns::SM3));
     }
     features.push(limits(policy.limits_after));

@@ -1,6 +1,7 @@
 //! Stream headers (RFC 6120 §4.7).
 
-use super::{Cx, Open, SignedIn, State, features, random_id};
+use super::features::{self, Stage};
+use super::{Cx, Open, SignedIn, State, random_id};
 use crate::auth::Offer;
 use crate::jid::{BareJid, Jid};
 use crate::stream::errors::{StreamCondition, StreamError};
@@ -39,7 +40,7 @@ impl AwaitHeader {
                 State::Ready(Ready { open })
             }
             AwaitHeader::SignedIn(account) => {
-                features::after(&policy, true, &mut bytes);
+                features::after(&policy, Stage::Unbound, &mut bytes);
                 cx.send(bytes);
                 State::Unbound(Unbound { policy, lang, account, agent: Default::default() })
             }

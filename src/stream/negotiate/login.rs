@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 
 use super::exchange::Profile;
+use super::features::{self, Stage};
 use super::header::AwaitHeader;
 use super::ready::{decode, encode};
 use super::request::{BindWish, Request, ResumeWish};
 use super::unbound::{Unbound, sm_failed, sm_resumed};
 use super::{
     Answer, Ask, BindRefusal, BindRequest, Bound, Cx, Established, How, Open, Output, Refused,
-    ResourceBy, ResumeRefusal, ResumeRequest, Resumed, Sasl, SignedIn, SmEnabled, State, features,
-    random_id,
+    ResourceBy, ResumeRefusal, ResumeRequest, Resumed, Sasl, SignedIn, SmEnabled, State, random_id,
 };
 use crate::auth::mechanism::ProvedBy;
 use crate::auth::upgrade::{Upgrade, task_name};
@@ -259,7 +259,8 @@ impl Login {
         let mut bytes = Vec::with_capacity(1_024);
         let not_resumed = self.not_resumed.take();
         self.success(&jid, [not_resumed, Some(element)], cx).write(&mut bytes, ns::CLIENT);
-        features::after(&self.open.policy, false, &mut bytes);
+        let stage = if sm.is_some() { Stage::Managed } else { Stage::Bound };
+        features::after(&self.open.policy, stage, &mut bytes);
         cx.send(bytes);
         cx.out.push(Output::Limits(self.open.policy.limits_after));
         let how = How::Bound { carbons: request.carbons, inactive: request.inactive, sm };
@@ -295,7 +296,7 @@ impl Login {
         let jid = self.account.jid.clone();
         let not_resumed = self.not_resumed.take();
         self.success(&jid, [not_resumed, None], cx).write(&mut bytes, ns::CLIENT);
-        features::after(&self.open.policy, true, &mut bytes);
+        features::after(&self.open.policy, Stage::Unbound, &mut bytes);
         cx.send(bytes);
         cx.out.push(limits);
         let agent = self.agent();

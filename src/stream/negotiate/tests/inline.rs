@@ -11,6 +11,12 @@ const FEATURES: &str = "<stream:features><sm xmlns='urn:xmpp:sm:3'/>
     <idle-seconds>600</idle-seconds></limits>
     <ver xmlns='urn:xmpp:features:rosterver'/></stream:features>";
 
+/// The same once stream management is on.
+const FEATURES_MANAGED: &str = "<stream:features>
+    <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes>
+    <idle-seconds>600</idle-seconds></limits>
+    <ver xmlns='urn:xmpp:features:rosterver'/></stream:features>";
+
 fn sign_in(content: &str, expected: &str) -> String {
     format!(
         "> tls
@@ -55,7 +61,7 @@ fn the_examples_of_the_xep() {
              <authorization-identifier>{{jid}}</authorization-identifier>
              <bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3'/>
              <metadata xmlns='urn:xmpp:mam:2'/></bound></success>
-             {FEATURES}
+             {FEATURES_MANAGED}
              ! bound {{jid}}"
         ),
     );
@@ -76,7 +82,7 @@ fn resumable_sessions_learn_their_id() {
              <bound xmlns='urn:xmpp:bind:0'>
              <enabled xmlns='urn:xmpp:sm:3' id='some-long-sm-id' resume='true' max='300'/>
              <metadata xmlns='urn:xmpp:mam:2'/></bound></success>
-             {FEATURES}
+             {FEATURES_MANAGED}
              ! bound {{jid}}"
         ),
     );
