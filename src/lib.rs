@@ -1,8 +1,9 @@
-//! Coucou: a whole XMPP service in one binary.
+//! Coucou: an XMPP server in one binary.
 //!
 //! # The house
 //!
-//! One folder is one room with one job. A room may use rooms of its own row and of the rows below.
+//! One folder is one room with one job. A room may use rooms of its own row and of the rows below;
+//! the rows of `auth`, `access`, `store` and `net` count as one.
 //!
 //! | room | job |
 //! |---|---|
@@ -14,7 +15,8 @@
 //! | [`features`] | what a stanza means: one file per feature |
 //! | [`router`] | from an address to a mailbox: sessions and services |
 //! | [`auth`], [`access`] | who somebody is; what they may cost us |
-//! | [`store`], [`net`], [`config`], [`telemetry`] | disk, sockets, settings, sight |
+//! | [`store`], [`net`] | disk; sockets, TLS and certificates |
+//! | [`config`], [`telemetry`] | settings; the log and counters |
 //! | [`stanza`], [`xml`], [`jid`], [`time`] | the vocabulary: no I/O, no runtime |
 //!
 //! `tests/it/tidy.rs` holds the arrows down.
@@ -30,7 +32,7 @@
 //! 3. [`delivery::outbound`] reads top to bottom: `from` is stamped, her block list asked, forged
 //!    stanza ids stripped, her archive's wish noted, carbons for her other devices queued.
 //! 4. [`router::Router::resolve`]: Bob has an account here, so [`delivery::inbound`] goes on: his
-//!    block list, his archive, then the sessions RFC 6121 §8.5 names, carbons, offline, push.
+//!    block list, his archive, then the sessions RFC 6121 §8.5 names, carbons, push, offline.
 //! 5. [`store::Store::append`]: one row for both archives, for the counters of her stream and for
 //!    his queue, on its way to the writer. Nobody waits for it yet.
 //! 6. [`router::Mailbox`]: his task wakes once, however much waits, and writes all of it into as
@@ -40,6 +42,7 @@
 //!
 //! A crash between any two of these lines loses nothing she was told is safe, and nothing Bob was
 //! not given: the row carries both sessions' places ([`stream::lifecycle`]).
+#![doc = include_str!("security.md")]
 
 pub mod access;
 pub mod admin;

@@ -1,8 +1,8 @@
 //! Who somebody is: SASL mechanisms, stored credentials, tokens and devices. No I/O, no clock.
 //!
-//! A [`Mechanism`] takes the client's messages and says what it wants next; what must be looked
-//! up or computed at length it names as a [`Need`], and `stream::negotiate` hands that on. The
-//! XML around the messages is not known here.
+//! A [`Mechanism`](mechanism::Mechanism) takes the client's messages and says what it wants next;
+//! what must be looked up or computed at length it names as a [`Need`](mechanism::Need), and
+//! `stream::negotiate` hands that on. The XML around the messages is not known here.
 //!
 //! Three rules hold in every file:
 //! - Only keys are stored ([`credentials`]), of tokens not even that ([`devices`]).

@@ -171,7 +171,8 @@ pub enum Addresses {
 impl Addresses {
     /// `address` as the log may show it.
     pub fn show(self, address: IpAddr) -> String {
-        match (self, address) {
+        // An IPv4 client of an IPv6 listener comes as ::ffff:192.0.2.1.
+        match (self, address.to_canonical()) {
             (Addresses::Full, address) => address.to_string(),
             (Addresses::Hidden, _) => "hidden".to_owned(),
             (Addresses::Network, address) => {

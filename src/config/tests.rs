@@ -282,3 +282,13 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn addresses_show_as_much_as_they_may() {
+    // As it comes from a listener for both.
+    let mapped = "::ffff:192.0.2.17".parse().unwrap();
+    assert_eq!(Addresses::Full.show(mapped), "192.0.2.17");
+    assert_eq!(Addresses::Network.show(mapped), "192.0.2.0/24");
+    assert_eq!(Addresses::Network.show("2001:db8:1:2::3".parse().unwrap()), "2001:db8:1::/48");
+    assert_eq!(Addresses::Hidden.show(mapped), "hidden");
+}

@@ -36,7 +36,9 @@ pub use rule::{keeps, wants};
 
 pub const FEATURE: Feature = Feature {
     xeps: &[
+        xep(4, "2.13.1"),
         xep(59, "1.0"),
+        xep(68, "1.3.0"),
         xep(313, "1.1.3"),
         xep(334, "1.0.0"),
         xep(431, "0.2.0"),

@@ -5,7 +5,7 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 
 pub const FEATURE: Feature = Feature {
-    xeps: &[xep(202, "2.0")],
+    xeps: &[xep(82, "1.1.1"), xep(202, "2.0")],
     disco: &[on(Target::Host, ns::TIME)],
     iq: &[get(Target::Host, Who::Anyone, "time", ns::TIME, tell)],
     ..Feature::NONE

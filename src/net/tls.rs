@@ -1,6 +1,6 @@
 //! TLS over rustls with buffers that we own. The only file that knows rustls' `unbuffered` API.
 //!
-//! A [`Session`] holds no buffer: records are opened in and sealed into blocks that the caller
+//! A `Session` holds no buffer: records are opened in and sealed into blocks that the caller
 //! lends for the moment, and only a record that has arrived in part is kept. That leaves some
 //! 3 KiB per idle session, against 7 KiB with rustls' own buffers.
 //!

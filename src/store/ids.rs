@@ -14,7 +14,7 @@ pub struct AccountId(pub i64);
 /// Names a stored message, in the archives of its sender and of its receiver alike.
 ///
 /// Milliseconds since 2020 in the upper bits, a number that rises within the millisecond by random
-/// steps in the lower [`SEQUENCE_BITS`]: ids sort by time, cannot be guessed from their neighbours
+/// steps in the lower `SEQUENCE_BITS`: ids sort by time, cannot be guessed from their neighbours
 /// (XEP-0313 §3 wants that) and carry the time of the message. As text: 13 characters of base32hex
 /// in lower case, which sort alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

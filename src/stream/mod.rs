@@ -18,11 +18,28 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::auth::ServerSecret;
+use crate::features::{Xep, xep};
 use crate::net::tls::Acceptor;
 use crate::router::{Router, Session};
 use crate::store::MessageId;
 use errors::StreamError;
 use throttle::Throttle;
+
+/// The specifications implemented in this room and in `auth`: what concerns streams and sign-in.
+pub const XEPS: &[Xep] = &[
+    xep(114, "1.6"),
+    xep(175, "1.2"),
+    xep(198, "1.6.3"),
+    xep(368, "1.1.0"),
+    xep(386, "1.1.0"),
+    xep(388, "1.0.4"),
+    xep(440, "1.0.0"),
+    xep(474, "0.5.0"),
+    xep(478, "0.2.0"),
+    xep(480, "0.2.0"),
+    xep(484, "0.2.0"),
+    xep(515, "0.1.0"),
+];
 
 /// What every stream needs besides the router.
 pub struct Streams {

@@ -7,7 +7,7 @@
 //! | `scope` | what it keeps: places in the buffer, namespaces, the outline |
 //! | [`fault`] | what may be wrong, and the stream error for it |
 //! | [`element`] | a small owned tree for those who need one |
-//! | [`write`] | escaping and its reverse |
+//! | [`mod@write`] | escaping and its reverse |
 //! | [`chars`] | character classes, UTF-8 |
 //! | [`ns`] | namespaces |
 //!
