@@ -97,7 +97,7 @@ pub struct Limits {
     pub ping_timeout: Duration,
     /// How long a peer may refuse to take bytes that wait for it.
     pub write_timeout: Duration,
-    /// Stanzas waiting for one session; past it the session is parked or closed.
+    /// Stanzas waiting for one session; past it the session ends.
     pub mailbox_bytes_max: usize,
 }
 

@@ -91,9 +91,11 @@ async fn forget_the_old(server: &Server) {
                 Err(error) => tracing::error!(host = %host.domain, %error, "archive not trimmed"),
             }
         }
-    }
-    let Some(age) = config.hosts.iter().filter_map(|h| h.offline.age_max).max() else { return };
-    if let Err(error) = server.router.store.offline().expire(now.minus(age)).await {
-        tracing::error!(%error, "old offline messages stay");
+        if let Some(age) = host.offline.age_max {
+            let offline = server.router.store.offline();
+            if let Err(error) = offline.expire(&host.domain, now.minus(age)).await {
+                tracing::error!(host = %host.domain, %error, "old offline messages stay");
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! XEP-0160: messages that wait for their receiver, as marks on rows of `messages`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{OptionalExtension, params};
@@ -176,18 +177,26 @@ impl Offline<'_> {
         Ok(())
     }
 
-    /// Drops marks of messages from before `before`; tells how many.
-    pub async fn expire(&self, before: Now) -> Result<u64, StoreError> {
+    /// Drops marks of messages from before `before` for the accounts of `host`; tells how many.
+    pub async fn expire(&self, host: &str, before: Now) -> Result<u64, StoreError> {
         let before = MessageId::floor(before).0;
+        let host: Arc<str> = host.into();
         let mut dropped = 0;
         loop {
+            let host = Arc::clone(&host);
             let old: Vec<(i64, i64)> = self
                 .0
                 .read(move |reader| {
                     Ok(reader
                         .conn
-                        .prepare_cached("SELECT owner, id FROM offline WHERE id < ?1 LIMIT ?2")?
-                        .query_map(params![before, STEP], |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .prepare_cached(
+                            "SELECT owner, offline.id FROM offline
+                             JOIN accounts ON accounts.id = owner
+                             WHERE host = ?1 AND offline.id < ?2 LIMIT ?3",
+                        )?
+                        .query_map(params![&*host, before, STEP], |row| {
+                            Ok((row.get(0)?, row.get(1)?))
+                        })?
                         .collect::<Result<_, _>>()?)
                 })
                 .await?;
@@ -337,7 +346,8 @@ mod tests {
         }
         store.settled().await.unwrap();
         let noon = NOON.plus(Duration::from_secs(500));
-        assert_eq!(store.offline().expire(noon).await.unwrap(), 500);
+        assert_eq!(store.offline().expire("b", noon).await.unwrap(), 0, "of another host");
+        assert_eq!(store.offline().expire("a", noon).await.unwrap(), 500);
         assert_eq!(store.offline().count(alice).await.unwrap(), 100);
         assert_eq!(store.accounts().address(alice).await.unwrap(), Some(jid("alice@a")));
     }

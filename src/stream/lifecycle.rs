@@ -3,6 +3,7 @@
 //! ends once, here, with everything RFC 6121 owes to others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -326,7 +327,14 @@ fn revive(
     let SmRestored { open, h_in, acked, out, parked, detached } = restored;
     let session = Session::new(open.sid, jid, open.account, config.limits.mailbox_bytes_max);
     remember(&session, &open.facts);
-    session.facts.lock().device = open.device;
+    {
+        // When it began is not written down; it was here when its connection or the process ended.
+        let seen = detached.unwrap_or(now).secs();
+        session.heard.store(seen, Ordering::Relaxed);
+        let mut facts = session.facts.lock();
+        facts.device = open.device;
+        facts.since = seen;
+    }
 
     // Messages that were stored but not yet numbered follow the last number known.
     let mut last = out.iter().filter_map(|(n, ..)| *n).fold(parked.sent, later);
