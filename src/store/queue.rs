@@ -206,3 +206,86 @@ impl Queue {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::resume::log::Note;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn queue(options: StoreOptions) -> Arc<Queue> {
+        Arc::new(Queue::new(&options))
+    }
+
+    fn lazy() -> Job {
+        Job::Note(Note::In { sid: 1, h: 1 })
+    }
+
+    fn eager() -> Job {
+        Job::Mark { sid: 1, h: 1, soft: true, done: Box::new(|_| {}) }
+    }
+
+    fn urgent() -> Job {
+        Job::Settle(Box::new(|_| {}))
+    }
+
+    fn push(queue: &Queue, job: Job) {
+        assert!(queue.push(job).is_ok());
+    }
+
+    fn take(queue: &Queue, last: Instant) -> usize {
+        match queue.next(last, None) {
+            Next::Batch(jobs) => jobs.len(),
+            Next::Quiet | Next::End => panic!("no batch"),
+        }
+    }
+
+    #[test]
+    fn lazy_jobs_wait_for_company_but_not_for_ever() {
+        let queue =
+            queue(StoreOptions { commit_spacing: Duration::ZERO, ..StoreOptions::default() });
+        let start = Instant::now();
+        push(&queue, lazy());
+        assert_eq!(take(&queue, start), 1);
+        assert!(start.elapsed() >= LAZY_MAX);
+        let start = Instant::now();
+        push(&queue, lazy());
+        push(&queue, eager());
+        assert_eq!(take(&queue, start), 2);
+        assert!(start.elapsed() < LAZY_MAX);
+    }
+
+    #[test]
+    fn an_urgent_job_or_a_full_batch_ends_the_gathering() {
+        let queue = queue(StoreOptions { commit_spacing: LONG, ..StoreOptions::default() });
+        for (count, last) in [(2, urgent as fn() -> Job), (BATCH_JOBS, eager)] {
+            let (writer, start) = (Arc::clone(&queue), Instant::now());
+            let thread = std::thread::spawn(move || take(&writer, start));
+            for _ in 1..count {
+                push(&queue, eager());
+            }
+            assert!(!thread.is_finished());
+            push(&queue, last());
+            assert_eq!(thread.join().unwrap(), count);
+            assert!(start.elapsed() < LONG);
+        }
+        // An idle writer does not gather at all.
+        push(&queue, eager());
+        assert_eq!(take(&queue, Instant::now().checked_sub(LONG).unwrap()), 1);
+    }
+
+    #[test]
+    fn what_was_taken_before_closing_is_done_and_nothing_after() {
+        let queue = queue(StoreOptions { queue_jobs_max: 2, ..StoreOptions::default() });
+        push(&queue, lazy());
+        push(&queue, lazy());
+        assert!(matches!(queue.push(lazy()), Err((_, StoreError::Busy))));
+        queue.close();
+        assert!(matches!(queue.push(urgent()), Err((_, StoreError::Closed))));
+        assert_eq!(take(&queue, Instant::now()), 2);
+        assert!(matches!(queue.next(Instant::now(), None), Next::End));
+    }
+}
