@@ -42,10 +42,12 @@ fn writer_cpu() -> Duration {
 }
 
 /// Appends `count` messages among `people` at `rate` a second (0: as fast as it takes them).
-async fn load(people: usize, count: u64, rate: u64) {
+async fn load(people: usize, count: u64, rate: u64, spacing_ms: u64) {
     let dir =
         tempfile::tempdir_in(std::env::var("COUCOU_BENCH_DIR").unwrap_or(".".into())).unwrap();
-    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+    let commit_spacing = Duration::from_millis(spacing_ms);
+    let store = Store::open(dir.path(), StoreOptions { commit_spacing, ..StoreOptions::default() })
+        .unwrap();
     let names: Vec<String> = (0..people).map(|n| format!("user{n}@example.org")).collect();
     let jids: Vec<BareJid> = names.iter().map(|name| jid(name)).collect();
     for (sid, jid) in jids.iter().enumerate() {
@@ -98,15 +100,13 @@ async fn load(people: usize, count: u64, rate: u64) {
     store.settled().await.unwrap();
     let (wall, cpu) = (start.elapsed(), writer_cpu() - cpu);
     let disk = written_bytes() - disk;
-    // What the tail and the log still owe the disk is counted, too.
     store.write(archive::tail::merge).await.unwrap();
     store.shutdown().await.unwrap();
     drop(store);
-    let all = written_bytes();
     let size = std::fs::metadata(dir.path().join("coucou.db")).unwrap().len();
     println!(
-        "{people} people, {count} messages of {bytes} bytes, {} a second: writer {:.2} µs each \
-         ({:.0} per CPU-second); written {} bytes each under load, database {} bytes each ({all} in all)",
+        "{people} people, commits {spacing_ms} ms apart, {count} messages of {bytes} bytes, {} a second: writer {:.2} µs each \
+         ({:.0} per CPU-second); written {} bytes each under load, database {} bytes each",
         (count as f64 / wall.as_secs_f64()) as u64,
         cpu.as_secs_f64() * 1e6 / count as f64,
         count as f64 / cpu.as_secs_f64(),
@@ -118,11 +118,12 @@ async fn load(people: usize, count: u64, rate: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn append() {
-    load(100, 200_000, 0).await;
-    load(1_000, 200_000, 0).await;
-    load(100, 100_000, 10_000).await;
-    load(1_000, 50_000, 5_000).await;
-    load(100, 5_000, 500).await;
+    for (people, count, rate) in [(100, 200_000, 0), (1_000, 200_000, 0), (1_000, 50_000, 5_000)] {
+        load(people, count, rate, 5).await;
+    }
+    for spacing_ms in [5, 10, 20, 50] {
+        load(100, 5_000, 500, spacing_ms).await;
+    }
 }
 
 /// An archive of a million messages in one account.

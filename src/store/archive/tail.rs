@@ -21,7 +21,7 @@ use crate::store::writer::Tx;
 /// The tail is merged when it has so many rows for each owner, …
 const ROWS_PER_OWNER: usize = 64;
 /// … but not for less than this many, …
-pub(in crate::store) const ROWS_MIN: usize = 8_192;
+pub(in crate::store) const ROWS_MIN: usize = 32_768;
 /// … and at this many in any case: some 3 MiB of index.
 const ROWS_MAX: usize = 65_536;
 
