@@ -30,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use output::Output;
 
-/// A whole XMPP service in one program: the server and every tool that speaks to it.
+/// An XMPP server in one program: the server and every tool that speaks to it.
 #[derive(Debug, Parser)]
 #[command(name = "coucou", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Arguments {
@@ -71,7 +71,7 @@ struct Common {
 enum Command {
     /// Serve; on the first run prepare everything that takes, without questions
     Up(up::Up),
-    /// Prepare a server: config file, certificate, first account
+    /// Prepare a server: config file, database, first account
     Init(init::Init),
     /// Serve as the config file says
     Serve,
