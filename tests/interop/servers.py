@@ -103,11 +103,14 @@ class Coucou(Server):
         )
         self.log = open(self.directory / "serve.log", "ab")
 
+    def cli(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess:
+        command = [self.binary, "--config", str(self.config), *arguments]
+        return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60)
+
     def add_account(self, jid: str) -> None:
-        command = [self.binary, "--config", str(self.config), "account", "add", jid, "--password-stdin"]
-        outcome = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60)
+        outcome = self.cli("account", "add", jid, "--password-stdin", typed=PASSWORD + "\n")
         if outcome.returncode:
-            raise RuntimeError(f"{shlex.join(command)}: {outcome.stderr or outcome.stdout}")
+            raise RuntimeError(f"account add {jid}: {outcome.stderr or outcome.stdout}")
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -118,6 +121,9 @@ class Coucou(Server):
         while not (accepts(self.port) and accepts(self.tls_port)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("coucou does not serve:\n" + (self.directory / "serve.log").read_text()[-2000:])
+            time.sleep(0.02)
+        while self.cli("status").returncode and time.monotonic() < deadline:
+            # Clients are let in a moment before operators are.
             time.sleep(0.02)
         for number in range(self.users):
             self.add_account(f"u{number}@{DOMAIN}")

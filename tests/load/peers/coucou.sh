@@ -34,8 +34,18 @@ launch() {
 	echo $pid >"$dir/server.pid"
 	wait_for_port "$tls_port" $pid
 	echo "START_MS=$((($(date +%s%N) - started) / 1000000))" >"$dir/start.env"
+	wait_for_operators
 	add_accounts
 	write_description $pid "$("$coucou" --version)"
+}
+
+# Clients are let in a moment before operators are.
+wait_for_operators() {
+	local deadline=$((SECONDS + 10))
+	until "$coucou" --config "$dir/coucou.toml" status >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || die "the admin socket does not answer within 10 s; see $dir"
+		sleep 0.05
+	done
 }
 
 add_accounts() {
