@@ -55,7 +55,7 @@ pub async fn serve(streams: Arc<Streams>, socket: Socket, peer: SocketAddr, dire
     let signed = Box::pin(signin::run(&streams, socket, peer, direct_tls)).await;
     let Some(Signed { mut conn, session }) = signed else { return };
     let ending = attend(&streams, &mut conn, &session).await;
-    leave(streams, conn, session, ending).await;
+    Box::pin(leave(streams, conn, session, ending)).await;
 }
 
 /// What happens to connection and session when they part.
@@ -132,7 +132,9 @@ async fn attend_until(
     let mut unread = !conn.partial.is_empty();
     loop {
         if unread {
-            unread = read(streams, conn, session).await?;
+            // Handling a stanza may take a state of many KiB. Boxed, it is there only while there
+            // is something to handle, and an idle session does without.
+            unread = Box::pin(read(streams, conn, session)).await?;
         }
         write(streams, conn, session)?;
         let blocked = !flush(conn)?;
@@ -478,5 +480,20 @@ pub(super) fn count_out(kind: Kind) {
         Kind::Message => METRICS.messages_out.inc(),
         Kind::Presence => METRICS.presences_out.inc(),
         Kind::Iq => METRICS.iqs_out.inc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_sessions_task_is_small() {
+        let bytes = size(serve);
+        assert!(bytes <= 1024, "{bytes} bytes; box what is seldom there");
     }
 }
