@@ -36,7 +36,7 @@
 //! 5. [`store::Store::append`]: one row for both archives, for the counters of her stream and for
 //!    his queue, on its way to the writer. Nobody waits for it yet.
 //! 6. [`router::Mailbox`]: his task wakes once, however much waits, and writes all of it into as
-//!    few TLS records as hold it; [`stream::sm`] keeps it until he acknowledges.
+//!    few TLS records as hold it; [`router::sm`] keeps it until he acknowledges.
 //! 7. She asks `<r/>`. The answer is a mark that follows her message through the writer's queue:
 //!    when the transaction that holds it is on disk, `<a h='…'/>` goes out, and not before.
 //!

@@ -15,8 +15,8 @@ use crate::jid::{BareJid, Jid};
 use crate::router::{Mailbox, Router, Service, Session};
 use crate::stanza::Stanza;
 use crate::store::{AccountId, Store, StoreOptions};
-use crate::stream::errors::StreamError;
 use crate::time::Now;
+use crate::xml::stream_error::StreamError;
 
 const MAILBOX_BYTES_MAX: usize = 1 << 20;
 

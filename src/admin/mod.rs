@@ -25,9 +25,9 @@ use crate::config::{Change, Config};
 use crate::jid::{BareJid, Jid};
 use crate::router::{Control, Router, Session};
 use crate::store::Store;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::telemetry::Telemetry;
 use crate::time::Now;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 use op::Refusal;
 

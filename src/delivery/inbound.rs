@@ -19,9 +19,9 @@ use crate::router::{Control, Item, Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::{Busy, CopyForm, MessageFlags, MessageRow};
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Who gets a message, by RFC 6121 §8.5.
 enum Receivers {

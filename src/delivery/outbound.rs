@@ -10,8 +10,8 @@ use crate::router::{Router, Session, Target};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::{CopyForm, MessageFlags};
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Takes a stanza that `session` sent. When this returns, everything the stanza changes has been
 /// handed to the store, so a mark enqueued now covers it (XEP-0198).

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::router::{Control, Session};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::store::devices::{Device, TokenRows};
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 use super::{Ctx, Feature, Handled, Iq, Reply, Target, Who, get, on, set, xep};
 

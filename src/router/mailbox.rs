@@ -8,7 +8,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::stanza::Stanza;
 use crate::store::MessageId;
-use crate::stream::errors::StreamError;
+use crate::xml::stream_error::StreamError;
 
 /// What lies in a mailbox.
 #[derive(Clone)]

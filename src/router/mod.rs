@@ -4,6 +4,7 @@ pub mod held;
 pub mod mailbox;
 pub mod services;
 pub mod sessions;
+pub mod sm;
 
 use std::sync::Arc;
 

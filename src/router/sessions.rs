@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 use super::held::Held;
 use super::mailbox::{Full, Item, Mailbox};
 use crate::jid::{BareJid, Jid};
+use crate::router::sm::Sm;
 use crate::stanza::Stanza;
 use crate::store::AccountId;
-use crate::stream::sm::Sm;
 
 /// The sessions of one account; nearly always one or two.
 pub type SessionList = SmallVec<[Arc<Session>; 2]>;

@@ -117,7 +117,9 @@ async fn serve(server: Arc<Server>, gate: Gate, kind: Kind, listener: TcpListene
             match kind {
                 Kind::C2s => c2s::serve(Arc::clone(&streams), socket, peer, false).await,
                 Kind::C2sTls => c2s::serve(Arc::clone(&streams), socket, peer, true).await,
-                Kind::Component => component::serve(Arc::clone(&streams), socket, peer).await,
+                Kind::Component => {
+                    Box::pin(component::serve(Arc::clone(&streams), socket, peer)).await
+                }
             }
         });
     }

@@ -10,8 +10,8 @@ use super::Server;
 use crate::router::Control;
 use crate::router::sessions::Flag;
 use crate::store::MessageId;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Starts all jobs; they end with the server.
 pub fn start(server: &Arc<Server>) {

@@ -8,8 +8,8 @@ use super::boot::{BootError, cert_sources};
 use crate::config::{self, Change, Config, ConfigError};
 use crate::net::certs::CertSet;
 use crate::router::Control;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Why the old settings stay in force.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,10 @@ use super::error::{Condition, StanzaError};
 use super::head::{Head, Kind, Type};
 use super::{Child, Children, Ns, Stanza};
 use crate::jid::JidError;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::xml::fault::XmlError;
 use crate::xml::framer::{ChildNs, Framer, Limits, Outline};
 use crate::xml::scope::Scope;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 use crate::xml::{element, framer, ns};
 
 /// Why bytes are no stanza that could be routed.

@@ -183,7 +183,7 @@ fn only_stanzas_of_the_stream_are_stanzas() {
         assert_eq!(error.reply(), None);
         assert_eq!(
             error.stream_error().unwrap().condition,
-            crate::stream::errors::StreamCondition::UnsupportedStanzaType
+            crate::xml::stream_error::StreamCondition::UnsupportedStanzaType
         );
     }
     // RFC 7395: no header, every stanza says where it belongs.

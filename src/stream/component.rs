@@ -8,7 +8,6 @@ use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
 use super::c2s::{CLOSE_WITHIN, Conn, count_in, count_out, farewell};
-use super::errors::{StreamCondition, StreamError};
 use super::{Ending, Streams};
 use crate::config::Component;
 use crate::delivery::route;
@@ -20,6 +19,7 @@ use crate::stanza::Stanza;
 use crate::time::Now;
 use crate::xml::framer::{Frame, Framer, Limits, StreamHeader};
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 use crate::xml::write;
 
 /// What a component may send in one element, in bytes. It is trusted, not unbounded.

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Streams;
-use super::sm::{Left, Sm};
 use crate::delivery::{inbound, presence, route};
 use crate::features::{Outbox, carbons, push, stanza_id};
 use crate::jid::Jid;
 use crate::router::sessions::Flag;
+use crate::router::sm::{Left, Sm};
 use crate::router::{Control, Item, Router, Session};
 use crate::stanza::Stanza;
 use crate::store::{AccountId, Busy, CopyForm, SmOpen, SmParked, SmRestored, StoreError};

@@ -1,14 +1,12 @@
-//! XML streams. `negotiate` and `sm` are sans-IO; `c2s` and `component` are the tasks that drive
-//! them, one per connection; `lifecycle` is what becomes of a session apart from its connection.
+//! XML streams. `negotiate` is sans-IO; `c2s` and `component` are tasks, one per connection;
+//! `lifecycle` is what becomes of a session apart from its connection.
 
 pub mod accounts;
 pub mod c2s;
 pub mod component;
-pub mod errors;
 pub mod lifecycle;
 pub mod negotiate;
 mod signin;
-pub mod sm;
 mod throttle;
 
 pub use accounts::scram_row;
@@ -22,7 +20,7 @@ use crate::features::{Xep, xep};
 use crate::net::tls::Acceptor;
 use crate::router::{Router, Session};
 use crate::store::MessageId;
-use errors::StreamError;
+use crate::xml::stream_error::StreamError;
 use throttle::Throttle;
 
 /// The specifications implemented in this room and in `auth`: what concerns streams and sign-in.

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::c2s::{CLOSE_WITHIN, Conn, farewell, granted};
-use super::errors::{StreamCondition, StreamError};
 use super::lifecycle::{self, NotResumed};
 use super::negotiate::{
     Answer, Ask, BindRefusal, BindRequest, Bound, Established, FastPolicy, HostPolicy, Hosts, How,
@@ -28,6 +27,7 @@ use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::framer::{Frame, Framer, Limits};
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// A resource taken anew after a conflict gets this many random digits.
 const RENAMED_DIGITS: usize = 8;

@@ -331,11 +331,9 @@ fn read(bytes: &[u8], scope: &Scope) -> Option<Element> {
             Event::Empty(tag) => begin(&tag, reader.resolver(), open.last())?,
             Event::End(_) => open.pop()?,
             // None of these passes the scanner.
-            Event::Eof
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::DocType(_) => return None,
+            Event::Eof | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {
+                return None;
+            }
         };
         match open.last_mut() {
             Some(parent) => parent.push(done),

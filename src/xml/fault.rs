@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::stream::errors::{StreamCondition, StreamError};
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// A rule that a document breaks. Each is a sentence by `Display`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

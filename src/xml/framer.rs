@@ -24,7 +24,7 @@ use super::fault::{Fault, XmlError};
 use super::scan::{Done, Scanner};
 use super::scope::{self, Scope};
 use super::{ns, write};
-use crate::stream::errors::StreamError;
+use crate::xml::stream_error::StreamError;
 
 /// What a peer may make us hold and do. Passing one is answered by `policy-violation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -434,11 +434,7 @@ pub fn validate(bytes: &[u8], default_ns: &str, limits: &Limits) -> Result<(), X
 }
 
 /// One standalone element from beginning to end.
-pub(crate) fn scan_whole(
-    bytes: &[u8],
-    scope: &Scope,
-    limits: &Limits,
-) -> Result<(), XmlError> {
+pub(crate) fn scan_whole(bytes: &[u8], scope: &Scope, limits: &Limits) -> Result<(), XmlError> {
     let mut scanner = Scanner::for_element();
     let outcome = scan_with(&mut scanner, bytes, scope, limits);
     scanner.rest();

@@ -21,6 +21,7 @@ pub mod framer;
 pub mod ns;
 pub(crate) mod scan;
 pub(crate) mod scope;
+pub mod stream_error;
 pub mod write;
 
 pub use element::Element;

@@ -423,11 +423,7 @@ impl Scanner {
         Ok(step)
     }
 
-    fn end_tag(
-        &mut self,
-        work: &mut Work,
-        buf: &[u8],
-    ) -> Result<Step, Fault> {
+    fn end_tag(&mut self, work: &mut Work, buf: &[u8]) -> Result<Step, Fault> {
         self.pos = chars::skip(buf, self.pos, chars::SPACE);
         match buf.get(self.pos) {
             None => Ok(Step::On),

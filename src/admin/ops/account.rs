@@ -16,8 +16,8 @@ use crate::delivery::presence;
 use crate::jid::BareJid;
 use crate::store::accounts::{self, ScramRow};
 use crate::stream::accounts::scram_row;
-use crate::stream::errors::StreamCondition;
 use crate::time::Now;
+use crate::xml::stream_error::StreamCondition;
 
 /// Accounts in one answer.
 const PAGE_MAX: usize = 1000;

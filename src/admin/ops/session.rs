@@ -10,8 +10,8 @@ use crate::router::Session as Live;
 use crate::router::sessions::Flag;
 use crate::store::devices::TokenRows;
 use crate::store::{Store, StoreError};
-use crate::stream::errors::StreamCondition;
 use crate::time::Now;
+use crate::xml::stream_error::StreamCondition;
 
 /// Sessions in one answer.
 const PAGE_MAX: usize = 1000;

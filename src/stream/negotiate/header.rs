@@ -4,8 +4,8 @@ use super::features::{self, Stage};
 use super::{Cx, Open, SignedIn, State, random_id};
 use crate::auth::Offer;
 use crate::jid::{BareJid, Jid};
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::xml::framer::StreamHeader;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 use crate::xml::{ns, write};
 
 use super::ready::Ready;

@@ -11,9 +11,9 @@ use crate::auth::{
 };
 use crate::jid::{BareJid, Jid};
 use crate::store::AccountId;
-use crate::stream::errors::StreamError;
 use crate::xml::element::Element;
 use crate::xml::framer::StreamHeader;
+use crate::xml::stream_error::StreamError;
 
 /// Names the hosts served here.
 pub trait Hosts: Send + Sync {

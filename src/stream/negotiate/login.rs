@@ -18,9 +18,9 @@ use crate::auth::mechanism::ProvedBy;
 use crate::auth::upgrade::{Upgrade, task_name};
 use crate::auth::{AgentId, Failure, Hash, HtMechanism, Token, TokenUse, UserAgent};
 use crate::jid::Jid;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::xml::element::Element;
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// The client has proved who it is and does not know it yet.
 pub(super) struct Login {

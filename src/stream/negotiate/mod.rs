@@ -45,10 +45,10 @@ pub use io::*;
 
 use crate::auth::{Channel, Failure, MechanismName, Offer, ServerSecret};
 use crate::jid::BareJid;
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 use exchange::Exchange;
 use header::AwaitHeader;

@@ -13,9 +13,9 @@ use crate::auth::mechanism::Mechanism;
 use crate::auth::plain::Plain;
 use crate::auth::scram::Scram;
 use crate::auth::{Failure, MechanismName};
-use crate::stream::errors::{StreamCondition, StreamError};
 use crate::xml::element::Element;
 use crate::xml::ns;
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 pub(super) struct Ready {
     pub open: Open,

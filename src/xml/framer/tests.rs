@@ -1,5 +1,5 @@
 use super::*;
-use crate::stream::errors::StreamCondition;
+use crate::xml::stream_error::StreamCondition;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream to='example.com' version='1.0' \
     xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
