@@ -13,7 +13,7 @@ use crate::features::offline::Verdict;
 use crate::features::{
     Outbox, archive, blocking, carbons, last, offline, push, retract, roster, stanza_id,
 };
-use crate::jid::{BareJid, Jid};
+use crate::jid::Jid;
 use crate::router::sessions::{Flag, SessionList};
 use crate::router::{Control, Item, Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
@@ -68,9 +68,11 @@ pub async fn message(
         retract::apply(router, &owner, &env.stanza, now).await;
     }
     let archived = for_receiver || (to_self && env.for_sender);
-    if archived {
-        env.stanza = stanza_id::add(&env.stanza, &owner, env.id);
-    }
+    // What is stored stays without the id: every way out of the store adds it.
+    let shown = Arc::new(match archived {
+        true => stanza_id::add(&env.stanza, &owner, env.id),
+        false => env.stanza.clone(),
+    });
 
     let sessions = router.sessions.of(owner.as_str());
     let mut reached = SessionList::new();
@@ -78,9 +80,8 @@ pub async fn message(
     let mut offline = false;
     match receivers(env.stanza.head.typ, &to, &sessions) {
         Receivers::Sessions(list) => {
-            let stanza = Arc::new(env.stanza.clone());
             for session in list {
-                if env.deliver(&session, Arc::clone(&stanza), archived, CopyForm::Plain) {
+                if env.deliver(&session, Arc::clone(&shown), archived, CopyForm::Plain) {
                     reached.push(session);
                 }
             }
@@ -91,7 +92,7 @@ pub async fn message(
         Receivers::Nobody => {}
     }
     if !refused {
-        copy_received(&sessions, &reached, env, &owner, archived);
+        copy_received(&sessions, &reached, &shown, env, archived);
         push::notify(router, host, &owner, &facts, &env.stanza, out, now).await;
     }
     if offline {
@@ -181,17 +182,18 @@ fn search_text(router: &Router, env: &Envelope) -> Option<Box<str>> {
 fn copy_received(
     sessions: &SessionList,
     reached: &SessionList,
+    shown: &Stanza,
     env: &mut Envelope,
-    owner: &BareJid,
     archived: bool,
 ) {
     let others =
         |s: &&Arc<Session>| s.has(Flag::Carbons) && !reached.iter().any(|r| Arc::ptr_eq(r, s));
     let mut others = sessions.iter().filter(others).peekable();
-    if others.peek().is_none() || !carbons::eligible(&env.stanza, Direction::Received) {
+    let Some(first) = others.peek() else { return };
+    if !carbons::eligible(shown, Direction::Received) {
         return;
     }
-    let wrapped = carbons::received(&env.stanza, owner);
+    let wrapped = carbons::received(shown, &first.jid.bare());
     for session in others {
         let copy = Arc::new(wrapped.to(&session.jid));
         env.deliver(session, copy, archived, CopyForm::CarbonReceived);
