@@ -7,7 +7,7 @@ use super::{
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::router::sessions::Flag;
-use crate::stanza::error::{Condition, StanzaError};
+use crate::stanza::error::{Condition, ErrorType, StanzaError};
 use crate::stanza::{Stanza, Type};
 use crate::store::{Facts, StoreError};
 use crate::xml::element::Element;
@@ -29,9 +29,11 @@ pub fn is_blocked(facts: &Facts, other: &Jid) -> bool {
     !facts.blocked.is_empty() && other.bare_str() != facts.jid.as_str() && facts.blocks(other)
 }
 
-/// §3.2: what a session is told that writes to an address it blocks.
+/// §3.3: what a session is told that writes to an address it blocks. Rewriting the stanza would not
+/// help, so it is no `modify`, as the condition by itself would be.
 pub fn outbound_refusal() -> StanzaError {
     StanzaError::new(Condition::NotAcceptable)
+        .with_type(ErrorType::Cancel)
         .with_text("You have blocked this address.")
         .with_app(Element::new("blocked", ns::BLOCKING_ERRORS))
 }
