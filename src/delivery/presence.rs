@@ -43,7 +43,16 @@ pub async fn outbound(
     let Some(to) = stanza.head.to.clone() else {
         return match stanza.head.typ {
             None => available(router, session, &facts, stanza, out).await,
-            Some(Type::Unavailable) => leave(router, session, Some(&facts), stanza, out, now).await,
+            Some(Type::Unavailable) => {
+                // §4.5.2: the session itself hears it too, though it is not available any more.
+                let own = session.is_available().then(|| stanza.clone());
+                leave(router, session, Some(&facts), stanza, out, now).await?;
+                if let Some(mut own) = own {
+                    own.head.to = Some(owner.into());
+                    route::to_session(session, own);
+                }
+                Ok(())
+            }
             Some(Type::Error) => Ok(()),
             Some(_) => Err(StanzaError::new(Condition::BadRequest)
                 .with_text("Presence of this type needs a 'to'.")),

@@ -303,8 +303,10 @@ async fn unavailable_presence_reaches_all_who_saw_the_session() {
     assert!(got.len() == 1 && got[0].contains("<status>bye</status>"), "{got:?}");
     let got: Vec<String> = drained(&room.mailbox).iter().map(short).collect();
     assert_eq!(got, ["available alice@localhost/a", "unavailable alice@localhost/a"]);
+    assert_eq!(seen(&alice), ["unavailable alice@localhost/a"], "§4.5.2");
 
     alice.send("<presence type='unavailable'/>").await;
+    assert_eq!(seen(&alice), [] as [&str; 0], "gone is gone");
     alice.leaves().await;
     assert_eq!(seen(&bob), [] as [&str; 0], "gone is gone");
     let account = world.router.store.accounts().find(&alice.session.jid.bare()).await.unwrap();
