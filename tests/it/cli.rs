@@ -1,7 +1,7 @@
 //! The program as a person and a script meet it: its commands, exit codes and output.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -122,6 +122,10 @@ impl Daemon {
         Daemon { child, lines, port, tls_port }
     }
 
+    fn tls(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.tls_port))
+    }
+
     fn line(&mut self) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("the server tells what it does");
@@ -213,7 +217,7 @@ fn sessions_are_listed_and_end_by_kick_lock_and_password() {
     let home = Home::new();
     let (daemon, account) = Daemon::first(&home);
     let password = account["password"].as_str().unwrap();
-    let sign_in = |password: &str| Client::sign_in(daemon.tls_port, "admin", password, "phone");
+    let sign_in = |password: &str| Client::sign_in(daemon.tls(), "admin@localhost/phone", password);
 
     let mut phone = sign_in(password);
     let listed = home.json(&["session", "list", "admin@localhost"]);
@@ -234,23 +238,23 @@ fn sessions_are_listed_and_end_by_kick_lock_and_password() {
     assert_eq!(home.run(&["session", "kick", "admin@localhost/other"]).code, 1);
     let kicked = home.run(&["session", "kick", "admin@localhost/phone", "--reason", "to test it"]);
     assert_eq!(kicked.out, "admin@localhost/phone ended\n", "{kicked:?}");
-    let goodbye = phone.expect("</stream:stream>");
+    let goodbye = phone.goodbye();
     assert!(goodbye.contains("policy-violation") && goodbye.contains("to test it"), "{goodbye}");
 
     let mut phone = sign_in(password);
     let locked = home.json(&["account", "lock", "admin@localhost"]);
     assert_eq!(locked["sessions_ended"], 1);
-    assert!(phone.expect("</stream:stream>").contains("not-authorized"));
+    assert!(phone.goodbye().contains("not-authorized"));
     home.json(&["account", "unlock", "admin@localhost"]);
 
     let mut phone = sign_in(password);
     let new = home.json(&["account", "password", "admin@localhost", "--generate"]);
-    assert!(phone.expect("</stream:stream>").contains("reset"));
+    assert!(phone.goodbye().contains("reset"));
     let mut phone = sign_in(new["password"].as_str().unwrap());
 
     let removed = home.json(&["account", "remove", "admin@localhost", "--yes", "admin@localhost"]);
     assert_eq!(removed["sessions_ended"], 1);
-    phone.expect("</stream:stream>");
+    phone.goodbye();
     assert_eq!(home.json(&["session", "list"])["count"], 0);
 }
 

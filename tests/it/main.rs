@@ -1,3 +1,10 @@
+//! The program as a whole: started, spoken to over real sockets, stopped, killed.
+
 mod cli;
 mod client;
+mod pattern;
+mod play;
 mod readme;
+mod scram;
+mod server;
+mod tidy;

@@ -88,7 +88,11 @@ fn rooms_use_only_what_lies_below_them() {
             }
         }
     }
-    assert!(wrong.is_empty(), "turn the arrow round, or move what both need down:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "turn the arrow round, or move what both need down:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
