@@ -2,9 +2,13 @@
 
 mod cli;
 mod client;
+mod hostile;
+mod kill;
 mod pattern;
 mod play;
 mod readme;
 mod scram;
 mod server;
+mod signin;
 mod tidy;
+mod tls;

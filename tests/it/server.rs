@@ -20,7 +20,7 @@ pub const PASSWORD: &str = "secret";
 
 /// A server, running or not; killed when the test ends, however it ends.
 pub struct Server {
-    pub ip: IpAddr,
+    ip: IpAddr,
     home: TempDir,
     child: Option<Child>,
 }
@@ -33,17 +33,16 @@ impl Server {
 
     /// Starts one with more in its `coucou.toml`.
     pub fn start_with(config: &str) -> Server {
-        let mut server = Server::stopped(config);
-        server.resume();
-        server
+        Server::start_on(own_address(), config)
     }
 
-    /// Prepares one that does not run yet.
-    pub fn stopped(config: &str) -> Server {
+    /// Starts one on this address.
+    pub fn start_on(ip: IpAddr, config: &str) -> Server {
         let home = tempfile::tempdir().expect("a temporary folder");
         copy(template(), home.path());
-        let server = Server { ip: own_address(), home, child: None };
+        let mut server = Server { ip, home, child: None };
         server.configure(config);
+        server.resume();
         server
     }
 
