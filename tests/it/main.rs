@@ -10,5 +10,4 @@ mod readme;
 mod scram;
 mod server;
 mod signin;
-mod tidy;
 mod tls;
