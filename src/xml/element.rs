@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use quick_xml::escape::{resolve_xml_entity, unescape};
+use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, PrefixDeclaration, ResolveResult};
 use quick_xml::{NsReader, XmlVersion};
@@ -300,9 +300,10 @@ pub(crate) fn build(bytes: &[u8], scope: &Scope, limits: &Limits) -> Result<Elem
 fn read(bytes: &[u8], scope: &Scope) -> Option<Element> {
     let mut reader = NsReader::from_str(std::str::from_utf8(bytes).ok()?);
     let bindings = reader.resolver_mut();
-    bindings.add(PrefixDeclaration::Default, Namespace(scope.default_ns())).ok()?;
+    let default_ns = as_written(scope.default_ns());
+    bindings.add(PrefixDeclaration::Default, Namespace(&default_ns)).ok()?;
     for (prefix, ns) in scope.prefixes() {
-        bindings.add(PrefixDeclaration::Named(prefix), Namespace(ns)).ok()?;
+        bindings.add(PrefixDeclaration::Named(prefix), Namespace(&as_written(ns))).ok()?;
     }
     // The scanner has bounded the depth.
     let mut open: Vec<Element> = Vec::new();
@@ -371,12 +372,23 @@ fn begin(
     Some(Element { name: name.into_inner().into(), ns, attributes, nodes: Vec::new() })
 }
 
-/// The text of a namespace; quick-xml keeps it as it is written in the declaration.
+/// The text of a namespace. quick-xml keeps it as it is written in the declaration: references and
+/// white space are ours to read, or tree and outline would differ.
 fn bound(ns: ResolveResult<'_>) -> Option<Cow<'_, str>> {
     match ns {
-        ResolveResult::Bound(Namespace(written)) => unescape(written).ok(),
+        ResolveResult::Bound(Namespace(written)) => Some(write::read_value(written.as_bytes())),
         ResolveResult::Unbound => Some("".into()),
         ResolveResult::Unknown(_) => None,
+    }
+}
+
+/// A namespace as [`bound`] will read it.
+fn as_written(ns: &str) -> Cow<'_, str> {
+    let mut out = Vec::with_capacity(ns.len());
+    write::value(&mut out, ns);
+    match out == ns.as_bytes() {
+        true => ns.into(),
+        false => String::from_utf8(out).unwrap_or_default().into(),
     }
 }
 
@@ -403,11 +415,21 @@ mod tests {
                 "<a xmlns:p='urn:p' p:x='1' p:y='2' xml:lang='de' z='3'>\
                  <b xmlns='urn:p' xmlns:p='urn:p' p:x='4'/></a>",
             ),
+            ("<a xmlns='urn:\tx'/>", "<a xmlns='urn: x'/>"),
+            ("<p:a xmlns:p='u\n&#9;'/>", "<a xmlns='u &#9;'/>"),
             ("<a xmlns='urn:&amp;'/>", "<a xmlns='urn:&amp;'/>"),
         ] {
             assert_eq!(round_trip(xml), written);
             assert_eq!(round_trip(written), written);
         }
+    }
+
+    #[test]
+    fn the_namespace_around_may_hold_anything() {
+        let ns = "urn:a&b<'\t";
+        let element = Element::parse(b"<a><b xmlns=''/></a>", ns).unwrap();
+        assert_eq!(element.ns(), ns);
+        assert_eq!(element.to_xml(ns), "<a><b xmlns=''/></a>");
     }
 
     #[test]
