@@ -128,6 +128,9 @@ impl MessageFlags {
     pub const GROUPCHAT: MessageFlags = MessageFlags(1 << 4);
     /// Full-text search knows it. Set by the store.
     pub const TEXT: MessageFlags = MessageFlags(1 << 5);
+    /// A row with none of these is nobody's.
+    const KEPT: MessageFlags =
+        MessageFlags(Self::ARCHIVED_FROM.0 | Self::ARCHIVED_TO.0 | Self::OFFLINE.0);
 
     pub fn has(self, other: MessageFlags) -> bool {
         self.0 & other.0 == other.0
@@ -158,6 +161,7 @@ pub struct MessageRow {
     pub id: MessageId,
     pub from: BareJid,
     pub to: BareJid,
+    /// Who keeps it. If nobody does, only the notes below are taken.
     pub flags: MessageFlags,
     /// The whole stanza with its full addresses and an explicit namespace.
     pub stanza: Bytes,

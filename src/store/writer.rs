@@ -175,7 +175,8 @@ impl Tx<'_> {
     }
 
     fn append(&mut self, row: &MessageRow) -> Result<(), StoreError> {
-        if row.flags.has(MessageFlags::OFFLINE) || row.text.is_some() {
+        let kept = row.flags.any(MessageFlags::KEPT);
+        if kept && (row.flags.has(MessageFlags::OFFLINE) || row.text.is_some()) {
             // More than one statement: all of them or none.
             self.conn.prepare_cached("SAVEPOINT message")?.execute([])?;
             let result = self.insert(row);
@@ -188,7 +189,7 @@ impl Tx<'_> {
             }
             self.conn.prepare_cached("RELEASE message")?.execute([])?;
             result?;
-        } else {
+        } else if kept {
             self.insert(row)?;
         }
         for delivery in &row.deliveries {
@@ -263,6 +264,10 @@ pub(super) struct Writer {
     sessions: Vec<u64>,
     wal_pages: i64,
     commits: u32,
+    /// The current transaction could not store something.
+    failed: bool,
+    /// The last ones could not, which was said.
+    failing: bool,
 }
 
 impl Writer {
@@ -293,6 +298,8 @@ impl Writer {
             sessions: Vec::new(),
             wal_pages: 0,
             commits: 0,
+            failed: false,
+            failing: false,
         })
     }
 
@@ -332,7 +339,7 @@ impl Writer {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.transact(jobs, hard)))
             .unwrap_or_else(|_| Err(StoreError::bug("the writer panicked")));
         if let Err(error) = &outcome {
-            tracing::error!(%error, waiters = self.waiters.len(), "a commit failed");
+            self.complain(error);
             self.recover();
         }
         self.state.tail.publish(&self.state.tail_index);
@@ -363,6 +370,7 @@ impl Writer {
             self.full = hard;
         }
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.failed = false;
         while let Some(job) = jobs.pop_front() {
             self.work(job)?;
             if self.last.elapsed() > BATCH_WORK {
@@ -373,6 +381,9 @@ impl Writer {
         SmLog::write(&mut tx)?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.commits += 1;
+        if hard && !self.failed && std::mem::take(&mut self.failing) {
+            tracing::info!("storing works again");
+        }
         METRICS.commits.inc();
         Ok(())
     }
@@ -423,12 +434,20 @@ impl Writer {
                 Err(error)
             }
             Err(error) => {
-                tracing::error!(%error, "could not store");
+                self.complain(&error);
                 if let Some(done) = done {
                     done(Err(error));
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Says that something was not stored; once, not for each of thousands on a full disk.
+    fn complain(&mut self, error: &StoreError) {
+        self.failed = true;
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(%error, "cannot store; those concerned are told");
         }
     }
 

@@ -104,10 +104,7 @@ pub(in crate::store) fn release_offline(tx: &Tx<'_>, id: i64) -> Result<bool, St
 }
 
 fn drop_unkept(tx: &Tx<'_>, id: i64, flags: Option<u8>) -> Result<bool, StoreError> {
-    const KEPT: MessageFlags = MessageFlags(
-        MessageFlags::ARCHIVED_FROM.0 | MessageFlags::ARCHIVED_TO.0 | MessageFlags::OFFLINE.0,
-    );
-    let Some(flags) = flags.map(MessageFlags).filter(|flags| !flags.any(KEPT)) else {
+    let Some(flags) = flags.map(MessageFlags).filter(|flags| !flags.any(MessageFlags::KEPT)) else {
         return Ok(false);
     };
     if flags.has(MessageFlags::TEXT) {

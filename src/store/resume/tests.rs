@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::tests::{BOTH, NOON, account, jid, open, row};
-use crate::store::{MessageRow, SmReceived};
+use crate::store::{MessageFlags, MessageRow, SmReceived};
 use tokio::sync::oneshot;
 
 pub(in crate::store) fn session(sid: u64, account: AccountId) -> SmOpen {
@@ -218,4 +218,19 @@ fn a_damaged_log_is_an_error_and_no_panic() {
     }
     conn.execute("UPDATE sm_log SET notes = ?1", [[0xff; 20]]).unwrap();
     assert!(SmLog::load(&conn).is_err());
+}
+
+/// A host without an archive: the message is in no table, yet `h` counts it.
+#[tokio::test]
+async fn a_message_that_nobody_keeps_leaves_only_its_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let alice = account(&store, "alice@a").await;
+    store.sm_open(session(1, alice), None).unwrap();
+    let row = MessageRow { flags: MessageFlags::GROUPCHAT, ..message(&store, 1, 1, 2, None) };
+    let id = row.id;
+    store.append(row).unwrap();
+    store.settled().await.unwrap();
+    assert!(store.archive().fetch(vec![id]).await.unwrap().is_empty());
+    assert_eq!(store.sm_restore_all().await.unwrap()[0].h_in, 1);
 }
