@@ -279,7 +279,7 @@ async fn take_nonza(
     element: &Element,
 ) -> Result<(), Ending> {
     match (element.name(), element.ns()) {
-        ("r", ns::SM3) => mark(streams, session),
+        ("r", ns::SM3) => mark(streams, session).await,
         ("a", ns::SM3) => acknowledged(streams, session, element),
         ("enable", ns::SM3) => {
             if session.sm.lock().is_some() {
@@ -312,20 +312,22 @@ async fn take_nonza(
 const FAILED_UNEXPECTED: &[u8] = b"<failed xmlns='urn:xmpp:sm:3'>\
 <unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
 
-/// `<r/>`: the answer is sent when everything up to here is on disk.
-fn mark(streams: &Arc<Streams>, session: &Arc<Session>) -> Result<(), Ending> {
+/// `<r/>`: the answer is sent when everything up to here is on disk. While the writer's queue is
+/// full, whoever asks waits, and reads no more meanwhile.
+async fn mark(streams: &Arc<Streams>, session: &Arc<Session>) -> Result<(), Ending> {
     let Some(h) = session.sm.lock().as_ref().map(|sm| sm.handled()) else {
         return Err(refuse(StreamCondition::UnsupportedStanzaType));
     };
-    let told = Arc::clone(session);
-    let done = Box::new(move |result: Result<(), _>| {
-        told.mailbox.control(if result.is_ok() { Control::Ack(h) } else { Control::AckFailed });
-    });
-    if let Err(Busy) = streams.router.store.sm_mark(session.id, h, true, done) {
-        // Not acknowledged now; the client will ask again.
-        tracing::warn!(jid = %session.jid, "the store is too busy to acknowledge");
+    loop {
+        let told = Arc::clone(session);
+        let done = Box::new(move |result: Result<(), _>| {
+            told.mailbox.control(if result.is_ok() { Control::Ack(h) } else { Control::AckFailed });
+        });
+        match streams.router.store.sm_mark(session.id, h, true, done) {
+            Ok(()) => return Ok(()),
+            Err(Busy) => streams.router.store.room().await,
+        }
     }
-    Ok(())
 }
 
 fn acknowledged(
@@ -458,13 +460,14 @@ fn tick(streams: &Streams, conn: &mut Conn, session: &Session) -> Result<(), End
     Ok(())
 }
 
-/// The stream management a client asked for, within what the server grants.
-pub(super) fn granted(streams: &Streams, resumable: bool, max: Option<u32>) -> Sm {
+/// The stream management a client asked for, within what the server grants; not resumable before
+/// the store knows of it.
+pub(super) fn granted(streams: &Streams, max: Option<u32>) -> Sm {
     let settings = &streams.router.config.load().stream_management;
     let window = max.map_or(settings.resume_timeout, |max| {
         Duration::from_secs(u64::from(max)).min(settings.resume_timeout_max)
     });
-    Sm::new(resumable, u32::try_from(window.as_secs()).unwrap_or(u32::MAX))
+    Sm::new(false, u32::try_from(window.as_secs()).unwrap_or(u32::MAX))
 }
 
 pub(super) fn count_in(kind: Kind) {

@@ -31,10 +31,9 @@ pub fn token_hash(token: &str) -> [u8; 32] {
 }
 
 /// `<enable/>`: numbering starts here. Hands back what already waited, which goes out unnumbered.
-pub fn enable(session: &Session, mut sm: Sm) -> Vec<Item> {
+pub fn enable(session: &Session, sm: Sm) -> Vec<Item> {
     let mut held = session.sm.lock();
     let before = session.mailbox.renumber(0);
-    sm.token_hash = None;
     *held = Some(Box::new(sm));
     before.into()
 }
@@ -64,9 +63,18 @@ pub async fn make_resumable(
             Err(Busy) => router.store.room().await,
         }
     };
-    wait.await.map_err(|_| StoreError::Closed)??;
+    // From here on deliveries are noted, behind the opening; what came before is noted now.
     if let Some(sm) = session.sm.lock().as_mut() {
+        sm.resumable = true;
         sm.token_hash = Some(hash);
+    }
+    note_queue(router, session, 0);
+    if let Err(error) = wait.await.unwrap_or(Err(StoreError::Closed)) {
+        if let Some(sm) = session.sm.lock().as_mut() {
+            sm.resumable = false;
+            sm.token_hash = None;
+        }
+        return Err(error);
     }
     router.sessions.make_resumable(hash, session);
     Ok(())
@@ -273,9 +281,12 @@ pub async fn resume(
 /// Tells the store under which numbers the queue goes out from here on.
 fn note_queue(router: &Arc<Router>, session: &Session, h: u32) {
     let numbered = session.mailbox.snapshot().into_iter().zip(1u32..);
-    let out = numbered
+    let out: Vec<_> = numbered
         .filter_map(|(item, at)| item.stored.map(|id| (h.wrapping_add(at), id, CopyForm::Plain)))
         .collect();
+    if out.is_empty() && h == 0 {
+        return;
+    }
     if router.store.sm_renumber(session.id, h, out).is_err() {
         tracing::warn!(jid = %session.jid, "a crash now may repeat messages to this session");
     }

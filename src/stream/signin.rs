@@ -423,7 +423,7 @@ async fn displace(streams: &Streams, old: &Arc<Session>) {
 /// Switches XEP-0198 on; for Bind 2, where nothing was sent to the session before.
 async fn start_sm(streams: &Streams, session: &Arc<Session>, wish: SmRequest) -> SmEnabled {
     // What came since the session is in the table is numbered like all that follows.
-    let early = lifecycle::enable(session, granted(streams, wish.resume, wish.max));
+    let early = lifecycle::enable(session, granted(streams, wish.max));
     session.mailbox.requeue(0, early);
     grant(streams, session, wish).await
 }
@@ -440,9 +440,6 @@ async fn grant(streams: &Streams, session: &Arc<Session>, wish: SmRequest) -> Sm
         }
         Err(error) => {
             tracing::error!(jid = %session.jid, %error, "session not resumable");
-            if let Some(sm) = session.sm.lock().as_mut() {
-                sm.resumable = false;
-            }
             SmEnabled::default()
         }
     }
@@ -457,7 +454,7 @@ pub(super) async fn enable_sm(
 ) -> (Vec<Item>, Element) {
     let resume = matches!(element.get("resume"), Some("true" | "1"));
     let max = element.get("max").and_then(|max| max.parse().ok());
-    let early = lifecycle::enable(session, granted(streams, resume, max));
+    let early = lifecycle::enable(session, granted(streams, max));
     let enabled = grant(streams, session, SmRequest { resume, max }).await;
     let answer = Element::new("enabled", ns::SM3)
         .attr_opt("id", enabled.id.as_deref())
