@@ -200,7 +200,7 @@ fn storage(table: &mut Table<'_, '_>) -> Storage {
     table.effect(Effect::Restart);
     Storage {
         readers_max: table.count("readers_max", 3, 1..=16) as usize,
-        commit_spacing: table.span("commit_spacing", millis(5), millis(0)..=millis(1000)),
+        commit_spacing: table.span("commit_spacing", millis(20), millis(0)..=millis(1000)),
         queue_bytes_max: table.bytes("queue_bytes_max", 4 * MIB, 512 * KIB..=1024 * MIB),
         queue_jobs_max: table.count("queue_jobs_max", 8192, 64..=1_000_000) as usize,
     }

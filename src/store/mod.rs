@@ -104,7 +104,7 @@ impl Default for StoreOptions {
     fn default() -> StoreOptions {
         StoreOptions {
             readers_max: 3,
-            commit_spacing: Duration::from_millis(5),
+            commit_spacing: Duration::from_millis(20),
             queue_bytes_max: 4 << 20,
             queue_jobs_max: 8_192,
         }
