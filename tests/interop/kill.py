@@ -19,6 +19,7 @@ usage: kill.py [--server coucou|prosody|ejabberd] [--cut] [--cycles N] [--pairs 
 import argparse
 import asyncio
 import collections
+import logging
 import random
 import sys
 import time
@@ -287,6 +288,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the moments of the kills")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    # asyncio warns of every write to a connection that has just ended.
+    logging.disable(logging.CRITICAL)
     checks = Checks()
     with servers.make(options.server, 2 * options.pairs + 1) as server:
         require(server.databases(), "the server has a database")
