@@ -78,6 +78,7 @@ pub async fn message(
     let mut reached = SessionList::new();
     let mut refused = false;
     let mut offline = false;
+    let mut nobody = false;
     match receivers(env.stanza.head.typ, &to, &sessions) {
         Receivers::Sessions(list) => {
             for session in list {
@@ -87,7 +88,7 @@ pub async fn message(
             }
             offline = reached.is_empty();
         }
-        Receivers::Offline => offline = true,
+        Receivers::Offline => (offline, nobody) = (true, true),
         Receivers::Refuse => refused = true,
         Receivers::Nobody => {}
     }
@@ -104,6 +105,9 @@ pub async fn message(
         }
     }
     keep(router, env, flags).await?;
+    if nobody && flags.has(MessageFlags::OFFLINE) {
+        offline::overtaken(router, &owner).await?;
+    }
     if refused { Err(StanzaError::new(Condition::ServiceUnavailable)) } else { Ok(()) }
 }
 

@@ -101,10 +101,21 @@ pub async fn admit(
 /// Half of its mailbox is filled at once. The rest, if that was not all, follows as the client
 /// takes it; what is left when the session ends goes on waiting.
 pub async fn flood(router: &Arc<Router>, session: &Arc<Session>) -> Result<(), StoreError> {
-    let mut delivery =
-        Delivery { router: Arc::clone(router), session: Arc::clone(session), last: None };
+    let delivery = Delivery { router: Arc::clone(router), session: Arc::clone(session) };
     if delivery.step().await? == Progress::Full {
         tokio::spawn(async move { delivery.run().await });
+    }
+    Ok(())
+}
+
+/// To be called after a message was queued for the store because no session was there: one that
+/// came in between has looked for what waits before this was there to be seen.
+pub async fn overtaken(router: &Arc<Router>, owner: &BareJid) -> Result<(), StoreError> {
+    for session in router.sessions.of(owner.as_str()) {
+        if session.is_available() && session.priority() >= 0 {
+            // A mailbox too full for it leaves it to the next session, as ever.
+            Delivery { router: Arc::clone(router), session }.step().await?;
+        }
     }
     Ok(())
 }
@@ -113,8 +124,6 @@ pub async fn flood(router: &Arc<Router>, session: &Arc<Session>) -> Result<(), S
 struct Delivery {
     router: Arc<Router>,
     session: Arc<Session>,
-    /// The last message that needs no second look.
-    last: Option<MessageId>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -125,7 +134,7 @@ enum Progress {
 }
 
 impl Delivery {
-    async fn run(mut self) {
+    async fn run(self) {
         loop {
             tokio::time::sleep(PAUSE).await;
             match self.step().await {
@@ -140,14 +149,18 @@ impl Delivery {
     }
 
     /// Fills the mailbox up to its half.
-    async fn step(&mut self) -> Result<Progress, StoreError> {
+    async fn step(&self) -> Result<Progress, StoreError> {
         let bytes_max = self.router.config.load().limits.mailbox_bytes_max / 2;
         let store = Arc::clone(&self.router.store);
+        // What was queued before the session came is to be seen; for what is queued from now on
+        // see [`overtaken`].
+        store.settled().await?;
+        let mut last = self.session.offered.lock().await;
         while !self.session.has(Flag::Ended) {
             if self.session.mailbox.bytes() >= bytes_max {
                 return Ok(Progress::Full);
             }
-            let rows = store.offline().fetch(self.session.account, self.last, BATCH).await?;
+            let rows = store.offline().fetch(self.session.account, *last, BATCH).await?;
             if rows.is_empty() {
                 break;
             }
@@ -169,7 +182,7 @@ impl Delivery {
                         }
                     }
                 }
-                self.last = Some(row.id);
+                *last = Some(row.id);
             }
             if !settled.is_empty() {
                 store.offline().remove(self.session.account, settled).await?;

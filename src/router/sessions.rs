@@ -13,7 +13,7 @@ use super::mailbox::{Full, Item, Mailbox};
 use crate::jid::{BareJid, Jid};
 use crate::router::sm::Sm;
 use crate::stanza::Stanza;
-use crate::store::AccountId;
+use crate::store::{AccountId, MessageId};
 
 /// The sessions of one account; nearly always one or two.
 pub type SessionList = SmallVec<[Arc<Session>; 2]>;
@@ -37,6 +37,8 @@ pub struct Session {
     pub sm: Mutex<Option<Box<Sm>>>,
     /// What waits until the user looks again (XEP-0352).
     held: Mutex<Held>,
+    /// The last message of the offline store it was offered; held while more are fetched.
+    pub offered: tokio::sync::Mutex<Option<MessageId>>,
     /// Seconds since 1970 when something last came from the client.
     pub heard: AtomicI64,
     /// What operators see of the connection.
@@ -89,6 +91,7 @@ impl Session {
             directed: Mutex::new(Vec::new()),
             sm: Mutex::new(None),
             held: Mutex::default(),
+            offered: tokio::sync::Mutex::default(),
             heard: AtomicI64::new(0),
             facts: Mutex::new(SessionFacts::default()),
         }

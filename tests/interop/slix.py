@@ -367,6 +367,26 @@ async def offline(world: World) -> None:
     require(not third.bodies(), f"came again: {third.bodies()}")
 
 
+@test("a message that crosses with its receiver's first presence arrives, once")
+async def crossing(world: World) -> None:
+    sender = Client(world.server, world.user(), servers.PASSWORD)
+    await sender.login()
+    receiver = world.user()
+    for round_number in range(40):
+        received: list[str | None] = []
+        client = Client(world.server, receiver, servers.PASSWORD, lambda message: received.append(message.get("id")))
+        await client.login()
+        name = sender.send_message(client.bare, "crossing")
+        # From "sent long before" to "sent at once".
+        await asyncio.sleep((round_number % 8) / 1000)
+        client.send_stanza("<presence/>")
+        await eventually(lambda: name in received, f"message {round_number}")
+        await client.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+        require(received == [name], f"round {round_number}: {received}")
+        await client.close()
+    await sender.close()
+
+
 # ---- stream management
 
 
