@@ -14,6 +14,7 @@
 //!   forget the last 200 ms of them, which repeats a message with the same stanza-id.
 
 pub(super) mod log;
+mod notes;
 
 use bytes::Bytes;
 

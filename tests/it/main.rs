@@ -10,4 +10,5 @@ mod readme;
 mod scram;
 mod server;
 mod signin;
+mod tidy;
 mod tls;

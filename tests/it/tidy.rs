@@ -68,9 +68,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(at, line)| (at + 1, line))
 }
 
+/// Tests, what they are built on, and measurements that run as ignored tests.
 fn is_test_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    name.contains("/tests") || name.ends_with("testing.rs")
+    name.contains("/tests") || name.ends_with("testing.rs") || name.ends_with("bench.rs")
 }
 
 #[test]
