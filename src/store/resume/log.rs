@@ -10,7 +10,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, params};
 
 use super::notes::{
-    Input, Read, Tag, damaged, pack_out, read_out, write_bytes, write_note, write_number, write_open,
+    Input, Read, Tag, damaged, pack_out, read_out, write_bytes, write_note, write_number,
+    write_open,
 };
 use super::{CopyForm, OUT_MAX, SmOpen, SmParked, SmRestored};
 use crate::store::codec::Unpacker;
