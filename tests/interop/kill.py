@@ -31,6 +31,8 @@ from client import CLIENT, Client, Disconnected
 
 UNACKNOWLEDGED_MAX = 20
 ASK_EVERY = 5
+# A roster is bounded; beyond that, contacts are set again.
+CONTACTS_MAX = 2000
 # Seconds between start and kill: from "nobody has resumed yet" to "all are busy".
 LIFE_SECONDS = (0.05, 1.5)
 # Seconds a user takes before sending the next messages, so that eight of them leave the server its share.
@@ -137,7 +139,7 @@ class Collector(User):
     """Adds contacts to its roster."""
 
     def act(self) -> None:
-        name = f"contact{self.sequence}@example.org"
+        name = f"contact{self.sequence % CONTACTS_MAX}@example.org"
         self.client.send_stanza(
             f"<iq type='set' id='c{self.sequence}'><query xmlns='jabber:iq:roster'><item jid='{name}'/></query></iq>",
             name,

@@ -69,7 +69,7 @@ wait_for_port() {
 	until (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do
 		kill -0 "$2" 2>/dev/null || { tail -n 20 "$dir"/*.log >&2 || true; die "the server ended; see above"; }
 		[ $SECONDS -lt $deadline ] || die "port $1 did not open within 60 s; see $dir"
-		sleep 0.05
+		sleep 0.005
 	done
 }
 
