@@ -61,6 +61,7 @@ pub async fn start(
         secret,
     ));
     clear_guests(&router).await?;
+    streams.learn_iterations().await?;
     let restored = lifecycle::restore(&streams).await?;
     if restored > 0 {
         tracing::info!(restored, "sessions of the last run wait for their clients");

@@ -18,6 +18,7 @@ pub fn start(server: &Arc<Server>) {
     every(server, Duration::from_secs(10), |s| async move { probe_silent(&s) });
     every(server, Duration::from_secs(30), |s| async move { end_old_guests(&s) });
     every(server, Duration::from_secs(60), |s| async move { renew_certificates(&s) });
+    every(server, Duration::from_secs(600), |s| async move { learn_iterations(&s).await });
     every(server, Duration::from_secs(3600), |s| async move { forget_the_old(&s).await });
 }
 
@@ -72,6 +73,13 @@ fn renew_certificates(server: &Server) {
         Ok(true) => tracing::info!("certificates read again"),
         Ok(false) => {}
         Err(error) => tracing::error!(%error, "the old certificates stay in use"),
+    }
+}
+
+/// Passwords set meanwhile may have brought another count of rounds.
+async fn learn_iterations(server: &Server) {
+    if let Err(error) = server.streams.learn_iterations().await {
+        tracing::warn!(%error, "unknown names may stand out by their PBKDF2 rounds");
     }
 }
 

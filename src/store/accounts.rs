@@ -192,6 +192,19 @@ impl Accounts<'_> {
             .await
     }
 
+    /// Every count of PBKDF2 rounds that some account's keys have, ascending.
+    pub async fn iterations(&self) -> Result<Vec<u32>, StoreError> {
+        self.0
+            .read(|reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT DISTINCT iterations FROM scram_keys ORDER BY iterations",
+                )?;
+                let rows = rows.query_map([], |row| row.get(0))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// All keys of an account; empty for an unknown one.
     pub async fn keys(&self, jid: &BareJid) -> Result<Vec<ScramRow>, StoreError> {
         let jid = jid.clone();
@@ -367,6 +380,20 @@ mod tests {
             stored_key: vec![byte; 32],
             server_key: vec![byte + 1; 32],
         }
+    }
+
+    #[tokio::test]
+    async fn the_rounds_in_use_are_told_once_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        assert!(store.accounts().iterations().await.unwrap().is_empty());
+        let older = ScramRow { iterations: 4_096, ..key("SHA-1", 1) };
+        for (name, keys) in
+            [("a@h", vec![key("SHA-1", 1), key("SHA-256", 2)]), ("b@h", vec![older])]
+        {
+            store.accounts().create(&jid(name), keys, NOON).await.unwrap();
+        }
+        assert_eq!(store.accounts().iterations().await.unwrap(), [4_096, 10_000]);
     }
 
     #[tokio::test]

@@ -13,13 +13,15 @@ pub use accounts::scram_row;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::auth::ServerSecret;
 use crate::features::{Xep, xep};
 use crate::net::tls::Acceptor;
 use crate::router::{Router, Session};
-use crate::store::MessageId;
+use crate::store::{MessageId, StoreError};
 use crate::xml::stream_error::StreamError;
 use throttle::Throttle;
 
@@ -48,6 +50,8 @@ pub struct Streams {
     hashing: Semaphore,
     /// Makes tokens, and the answers for unknown accounts, which stay the same.
     secret: Arc<ServerSecret>,
+    /// Every count of rounds that some account's keys have: unknown names show one of these.
+    iterations: ArcSwap<Vec<u32>>,
     /// How many connections have a task.
     attended: watch::Sender<usize>,
 }
@@ -71,7 +75,22 @@ impl Streams {
         let throttle = Throttle::new(&router.config.load().limits);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hashing = Semaphore::new(cores);
-        Streams { router, acceptor, throttle, hashing, secret, attended: watch::Sender::new(0) }
+        Streams {
+            router,
+            acceptor,
+            throttle,
+            hashing,
+            secret,
+            iterations: ArcSwap::default(),
+            attended: watch::Sender::new(0),
+        }
+    }
+
+    /// Looks up what keys there are, so that accounts made under other settings do not stand out.
+    pub async fn learn_iterations(&self) -> Result<(), StoreError> {
+        let found = self.router.store.accounts().iterations().await?;
+        self.iterations.store(Arc::new(found));
+        Ok(())
     }
 
     /// Counts a connection for as long as the guard lives.

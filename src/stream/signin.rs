@@ -475,12 +475,16 @@ impl Hosts for Streams {
     fn host(&self, domain: &str) -> Option<Arc<HostPolicy>> {
         let config = self.router.config.load();
         let host = config.host(domain)?;
-        Some(Arc::new(policy(&config, host)))
+        Some(Arc::new(policy(&config, host, &self.iterations.load())))
     }
 }
 
 /// What a host offers to clients that sign in.
-fn policy(config: &Config, host: &HostConfig) -> HostPolicy {
+fn policy(config: &Config, host: &HostConfig, in_use: &[u32]) -> HostPolicy {
+    let mut iterations = in_use.to_vec();
+    if iterations.is_empty() {
+        iterations.push(host.scram_iterations);
+    }
     let limits = &config.limits;
     let idle = limits.ping_after + limits.ping_timeout;
     let idle_secs = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
@@ -495,7 +499,7 @@ fn policy(config: &Config, host: &HostConfig) -> HostPolicy {
         mechanisms,
         tls_required: host.starttls_required,
         scram_iterations: host.scram_iterations,
-        iterations_in_use: vec![host.scram_iterations],
+        iterations_in_use: iterations,
         fast: (!host.is_guest()).then_some(fast),
         stream_management: true,
         features: features::stream_features(host),
