@@ -26,6 +26,7 @@ pub mod push;
 pub mod reports;
 pub mod retract;
 pub mod roster;
+pub mod session;
 pub mod stanza_id;
 pub mod subscription;
 pub mod vcard;
@@ -64,6 +65,7 @@ pub const ALL: &[&Feature] = &[
     &reports::FEATURE,
     &retract::FEATURE,
     &roster::FEATURE,
+    &session::FEATURE,
     &stanza_id::FEATURE,
     &vcard::FEATURE,
     &version::FEATURE,
