@@ -8,6 +8,7 @@ use coucou::xml::Element;
 const MORE: &str = "{...}";
 
 /// What was captured by name.
+#[derive(Clone)]
 pub struct Holes(HashMap<String, String>);
 
 impl Holes {
@@ -79,13 +80,10 @@ pub fn difference(pattern: &Element, got: &Element, holes: &mut Holes) -> Option
     let mut found = got.children();
     for child in pattern.children() {
         // Where more is allowed, what is expected may stand anywhere behind the last that was.
-        let next = if open {
-            found.find(|f| (f.name(), f.ns()) == (child.name(), child.ns()))
-        } else {
-            found.next()
-        };
+        let fits = |f: &&Element| difference(child, f, &mut holes.clone()).is_none();
+        let next = if open { found.find(fits) } else { found.next() };
         match next {
-            None => return Some(format!("<{name}> has no (further) <{}>", child.name())),
+            None => return Some(format!("<{name}> has no further {}", child.to_xml(pattern.ns()))),
             Some(next) => {
                 if let Some(why) = difference(child, next, holes) {
                     return Some(why);

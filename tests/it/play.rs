@@ -104,7 +104,7 @@ fn play(script: &str) -> Result<(), String> {
         Ok(Err(why)) => why,
         Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
     };
-    let log = cast.map(|cast| cast.server.stderr()).unwrap_or_default();
+    let log = cast.map(|cast| cast.server.log()).unwrap_or_default();
     let tail = log.lines().count().saturating_sub(LOG_LINES);
     let log: Vec<&str> = log.lines().skip(tail).collect();
     Err(format!("  line {at}:\n{why}\n  the server's log:\n    {}", log.join("\n    ")))
@@ -164,7 +164,7 @@ impl Cast {
                 "kill" => self.server.kill(),
                 "stop" => self.server.stop(),
                 "start" => self.server.resume(),
-                "hang up" => self.server.signal("HUP"),
+                "hang up" => self.server.hang_up(),
                 command => drop(self.server.run(&words(command))),
             }
             return Ok(());

@@ -72,18 +72,21 @@ impl Server {
         let mut told = BufReader::new(child.stdout.take().unwrap());
         told.read_line(&mut line).expect("the server tells what it does");
         self.child = Some(child);
-        assert!(line.contains("serving"), "{line:?}\n{}", self.stderr());
+        assert!(line.contains("serving"), "{line:?}\n{}", self.log());
     }
 
-    pub fn stderr(&self) -> String {
-        std::fs::read_to_string(self.path("stderr")).unwrap_or_default()
+    /// All that it has said since its first start.
+    pub fn log(&self) -> String {
+        let files = std::fs::read_dir(self.path("log")).into_iter().flatten().flatten();
+        let files = files.map(|file| file.path()).chain([self.path("stderr")]);
+        files.map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect()
     }
 
     /// Ends it as an operator does.
     pub fn stop(&mut self) {
         self.run(&["stop"]);
         let status = self.child.take().expect("it runs").wait().unwrap();
-        assert!(status.success(), "{status}\n{}", self.stderr());
+        assert!(status.success(), "{status}\n{}", self.log());
     }
 
     /// Ends it as a power cut does (SIGKILL).
@@ -93,10 +96,13 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Sends a signal, as in `signal("HUP")`.
-    pub fn signal(&self, name: &str) {
+    /// SIGHUP; returns when the settings have been read again, or were refused.
+    pub fn hang_up(&self) {
+        let lines = || self.log().lines().filter(|line| line.contains("settings")).count();
+        let before = lines();
         let pid = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", "HUP", &pid]).status().unwrap().success());
+        until("the settings are read again", || lines() > before);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -160,7 +166,7 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
             if std::thread::panicking() {
-                eprintln!("the server's last words:\n{}", self.stderr());
+                eprintln!("the server's last words:\n{}", self.log());
             }
         }
     }
