@@ -55,7 +55,9 @@ pub(super) fn serve(
         let server = boot::start(config, file, telemetry).await.map_err(not_started)?;
         let socket = Socket::bind(&socket_path, group.as_deref())
             .map_err(|error| Failure::failed(error.to_string()))?;
+        // Operators first: who sees a client's port answer can ask the server about it.
         let door = tokio::spawn(socket.serve(server.clone()));
+        boot::open(&server).await.map_err(not_started)?;
         ready()?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
         let ended = boot::run(&server).await;

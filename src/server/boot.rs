@@ -44,8 +44,7 @@ impl BootError {
     }
 }
 
-/// Opens the store, brings sessions back, reads certificates, opens the doors. On return the server
-/// accepts sign-ins.
+/// Opens the store, brings sessions back, reads certificates. Nobody can come in before [`open`].
 pub async fn start(
     config: Config,
     config_file: PathBuf,
@@ -77,14 +76,17 @@ pub async fn start(
         doors: Mutex::new(doors),
         stopping: watch::Sender::new(false),
     });
-    {
-        let config = server.router.config.load_full();
-        let mut doors = server.doors.lock().await;
-        let prepared = doors.prepare(&config.listen)?;
-        doors.commit(&server, prepared);
-    }
-    housekeeping::start(&server);
     Ok(server)
+}
+
+/// Opens the doors: on return clients can sign in.
+pub async fn open(server: &Arc<Server>) -> Result<(), BootError> {
+    let config = server.router.config.load_full();
+    let mut doors = server.doors.lock().await;
+    let prepared = doors.prepare(&config.listen)?;
+    doors.commit(server, prepared);
+    housekeeping::start(server);
+    Ok(())
 }
 
 /// The secret behind FAST tokens and the answers for unknown names: made once, kept beside the
