@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 /// How long an answer may take before the test counts as failed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection to a server.
 pub struct Client {
@@ -278,6 +278,16 @@ impl Client {
             at += frame.len();
         }
         self.unread.drain(..at);
+    }
+
+    /// The socket, for somebody who wants to cut it.
+    pub fn wire(&self) -> TcpStream {
+        let tcp = match &self.wire {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls(tls) => &tls.sock,
+            Wire::None => panic!("no connection"),
+        };
+        tcp.try_clone().expect("a file descriptor")
     }
 
     fn tls(&self) -> &ClientConnection {

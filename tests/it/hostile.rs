@@ -6,7 +6,7 @@ use std::thread;
 use coucou::xml::{Element, ns};
 
 use crate::client::{Client, Event};
-use crate::server::{PASSWORD, Server};
+use crate::server::{PASSWORD, Server, until};
 
 /// What is sent, and the condition of the stream error that answers.
 const BROKEN: &[(&str, &str)] = &[
@@ -143,6 +143,35 @@ fn half_open_streams_and_slow_readers_leave_the_others_alone() {
     assert_eq!(alice.ask("p", ping).get("type"), Some("result"));
     let mut carol = server.sign_in("carol@example.org/desk");
     assert_eq!(carol.ask("p", ping).get("type"), Some("result"));
+}
+
+#[test]
+fn who_says_nothing_is_not_waited_for() {
+    let server = Server::start_with("[limits]\nnegotiation_timeout = \"5s\"\n");
+    let mut silent = Client::connect(server.c2s());
+    let mut slow = unauthenticated(&server);
+    let mut signed_in = server.sign_in("alice@example.org/phone");
+    assert!(silent.goodbye().contains("connection-timeout"));
+    assert!(slow.goodbye().contains("connection-timeout"));
+    let ping = "<iq type='get' id='p' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>";
+    assert_eq!(signed_in.ask("p", ping).get("type"), Some("result"));
+}
+
+#[test]
+fn an_address_gets_as_many_connections_as_it_may() {
+    let server =
+        Server::start_with("[limits]\ntrusted_addresses = []\nconnections_per_address_max = 3\n");
+    let open = || {
+        let mut client = Client::connect(server.c2s());
+        client.say_header("example.org", ns::CLIENT);
+        let is_served = !matches!(client.next(), Event::End);
+        (client, is_served)
+    };
+    let mut held: Vec<(Client, bool)> = (0..3).map(|_| open()).collect();
+    assert!(held.iter().all(|(_, is_served)| *is_served));
+    assert!(!open().1);
+    held.clear();
+    until("the places are free again", || open().1);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Kills a server under load, again and again, and compares what it kept with what the clients were
-//! told it had: an acknowledged stanza (XEP-0198) is durable, whatever happens next.
+//! told it had: an acknowledged stanza (XEP-0198) is durable, whatever happens next. And cuts
+//! connections, after which nothing is lost and nothing comes twice.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -14,6 +15,8 @@ use crate::server::{PASSWORD, Server, until};
 
 /// Kills without `COUCOU_KILL_CYCLES`.
 const CYCLES: u64 = 5;
+/// How often both connections are cut.
+const CUTS: u32 = 12;
 /// Acknowledged messages from one kill to the next: at least, and at most so many more.
 const LOAD: (u64, u64) = (40, 200);
 /// Messages on their way at most.
@@ -125,9 +128,8 @@ impl Person {
         *self.received.entry(number(element.get("id").expect("an id"))).or_default() += 1;
     }
 
-    /// Comes back after the kill and says again what was not acknowledged.
+    /// Comes back and says again what was not acknowledged.
     fn resume(&mut self, address: SocketAddr) {
-        self.in_the_air.extend(&self.unacked);
         self.client = Client::authenticate(address, "example.org", self.name, PASSWORD);
         let (previd, heard) = (&self.previd, self.heard);
         self.client.say(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{previd}' h='{heard}'/>"));
@@ -221,10 +223,7 @@ fn what_was_acknowledged_outlives_sigkill() {
     let cycles = std::env::var("COUCOU_KILL_CYCLES").ok().and_then(|n| n.parse().ok());
     let mut server = Server::start();
     let address = server.c2s_tls();
-    let mut people = [
-        Person::arrive(&server, "alice", "phone", "bob@example.org/laptop"),
-        Person::arrive(&server, "bob", "laptop", "alice@example.org/phone"),
-    ];
+    let mut people = arrive(&server);
     for cycle in 0..cycles.unwrap_or(CYCLES) {
         let acked = AtomicU64::new(0);
         let forever = AtomicU64::new(u64::MAX);
@@ -240,22 +239,61 @@ fn what_was_acknowledged_outlives_sigkill() {
         check_database(&server);
         server.resume();
         compare(address, &people, false);
-        people.iter_mut().for_each(|person| person.resume(address));
+        for person in &mut people {
+            person.in_the_air.extend(&person.unacked);
+            person.resume(address);
+        }
     }
 
-    // In the end all is said, all is kept, and all has arrived.
+    finish(address, &mut people);
+    server.stop();
+    check_database(&server);
+}
+
+#[test]
+fn cut_connections_lose_nothing_and_repeat_nothing() {
+    let server = Server::start();
+    let address = server.c2s_tls();
+    let mut people = arrive(&server);
+    for _ in 0..CUTS {
+        let (acked, forever) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let moment = random() % LOAD.1;
+        thread::scope(|scope| {
+            let wires = [people[0].client.wire(), people[1].client.wire()];
+            for person in &mut people {
+                scope.spawn(|| person.chat(&acked, &forever));
+            }
+            until("enough is acknowledged", || acked.load(Ordering::Relaxed) >= moment);
+            for wire in wires {
+                // It may have been cut by the other side's error already; chat() would have told.
+                let _ = wire.shutdown(Shutdown::Both);
+            }
+        });
+        // At once: the server may not have noticed yet that they were gone.
+        people.iter_mut().for_each(|person| person.resume(address));
+    }
+    finish(address, &mut people);
+}
+
+/// In the end all is said, all is kept, and all has arrived.
+fn finish(address: SocketAddr, people: &mut [Person; 2]) {
     let (acked, enough) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
-        for person in &mut people {
+        for person in people.iter_mut() {
             scope.spawn(|| person.chat(&acked, &enough));
         }
     });
-    compare(address, &people, true);
-    let [alice, bob] = &mut people;
+    compare(address, people, true);
+    let [alice, bob] = people;
     bob.hears_all_of(alice);
     alice.hears_all_of(bob);
-    server.stop();
-    check_database(&server);
+}
+
+fn arrive(server: &Server) -> [Person; 2] {
+    [
+        Person::arrive(server, "alice", "phone", "bob@example.org/laptop"),
+        Person::arrive(server, "bob", "laptop", "alice@example.org/phone"),
+    ]
 }
 
 fn random() -> u64 {

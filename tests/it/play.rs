@@ -9,11 +9,13 @@
 //! | `alice authenticates as alice@example.org` | the same without a resource |
 //! | `alice connects`, `alice connects by tls` | a new connection, and a stream to `example.org` |
 //! | `alice connects to HOST`, `alice connects by tls to HOST` | the same for another host |
+//! | `alice connects with XML` | a new connection, and this in place of a stream header |
 //! | `alice secures the stream` | the TLS handshake, and a stream in it |
 //! | `alice opens a stream to HOST` | on the connection she has |
 //! | `alice proves to be NAME with PASSWORD by MECHANISM` | SASL, to the success and a new stream |
 //! | `alice fails to be NAME with PASSWORD by MECHANISM` | SASL, to the `<failure/>` that is read next |
 //! | `alice vanishes` | her connection is cut, and the server has noticed |
+//! | `JID is gone` | waits until this session has ended |
 //! | `alice> XML` | she sends |
 //! | `alice< XML` | she receives this next, requests `<r/>` of XEP-0198 apart; `</stream:stream>` includes the end of the connection |
 //! | `alice< nothing` | nothing else that was said before makes her client hear anything |
@@ -179,6 +181,10 @@ impl Cast {
             self.server.configure(&self.config);
             return Ok(());
         }
+        if let Some(jid) = step.strip_suffix(" is gone") {
+            until("the session ends", || self.server.session_state(jid).is_none());
+            return Ok(());
+        }
         let at = step.find(|c: char| !c.is_alphanumeric()).ok_or("not a step")?;
         let (name, rest) = step.split_at(at);
         if let Some(xml) = rest.strip_prefix("> ") {
@@ -263,6 +269,12 @@ impl Cast {
                 (Client::authenticate(c2s_tls, domain, user, PASSWORD), "")
             }
             ["connects"] => (opened(Client::connect(c2s), "example.org"), ""),
+            ["connects", "with", ..] => {
+                let mut client = Client::connect(c2s);
+                client.say(what.trim_start_matches("connects with "));
+                client.next();
+                (client, "")
+            }
             ["connects", "to", host] => (opened(Client::connect(c2s), host), ""),
             ["connects", "by", "tls"] => {
                 (opened(Client::connect_tls(c2s_tls, "example.org"), "example.org"), "")
