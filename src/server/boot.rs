@@ -224,6 +224,10 @@ async fn stop(server: &Arc<Server>) {
     if tokio::time::timeout_at(until, server.streams.idle()).await.is_err() {
         tracing::warn!("some connections were cut");
     }
+    // Now that nobody is left who would send them something.
+    for session in router.sessions.all() {
+        lifecycle::save(router, &session).await;
+    }
     if let Err(error) = router.store.shutdown().await {
         tracing::error!(%error, "the store did not close in order");
     }

@@ -90,10 +90,8 @@ async fn leave(streams: Arc<Streams>, mut conn: Conn, session: Arc<Session>, end
         }
     }
     match parked {
-        Some(_) if stopped => {
-            lifecycle::save(router, &session).await;
-            conn.socket.close(CLOSE_WITHIN).await;
-        }
+        // Written down when all others have said their last words, too.
+        Some(_) if stopped => conn.socket.close(CLOSE_WITHIN).await,
         Some(window) => {
             drop(conn);
             session.set(Flag::Parked, true);

@@ -156,8 +156,8 @@ pub async fn keep_parked(router: &Arc<Router>, session: &Arc<Session>, until: In
                     }
                 }
                 Control::Close(_) => return end(router, session).await,
-                Control::Stop => return save(router, session).await,
-                Control::Ack(_) | Control::AckFailed | Control::Tick => {}
+                // When the server stops, it saves all sessions itself.
+                Control::Stop | Control::Ack(_) | Control::AckFailed | Control::Tick => {}
             }
         }
     }
