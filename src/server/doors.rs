@@ -112,7 +112,7 @@ async fn serve(server: Arc<Server>, gate: Gate, kind: Kind, listener: TcpListene
         let streams = Arc::clone(&server.streams);
         tokio::spawn(async move {
             METRICS.connections_accepted.inc();
-            let _counted = (permit, streams.attend(), METRICS.connections.hold());
+            let _counted = (permit, METRICS.connections.hold());
             let socket = Socket::plain(tcp);
             match kind {
                 Kind::C2s => c2s::serve(Arc::clone(&streams), socket, peer, false).await,

@@ -38,6 +38,10 @@ const BACKLOG_BYTES: usize = 64 * 1024;
 /// How long a closing stream may take.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// The same when the server stops: some clients are always gone without a word, and the others wait
+/// for the server's return.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
 /// A stream of XML over a socket: what negotiation and session share.
 pub struct Conn {
     pub socket: Socket,
@@ -54,6 +58,8 @@ pub async fn serve(streams: Arc<Streams>, socket: Socket, peer: SocketAddr, dire
     // The negotiation's state is large and short-lived: boxed, so that the session's task is not.
     let signed = Box::pin(signin::run(&streams, socket, peer, direct_tls)).await;
     let Some(Signed { mut conn, session }) = signed else { return };
+    // From here on a stop waits for it; who has not signed in by then loses nothing.
+    let _attended = streams.attend();
     let ending = attend(&streams, &mut conn, &session).await;
     Box::pin(leave(streams, conn, session, ending)).await;
 }
@@ -91,7 +97,7 @@ async fn leave(streams: Arc<Streams>, mut conn: Conn, session: Arc<Session>, end
     }
     match parked {
         // Written down when all others have said their last words, too.
-        Some(_) if stopped => conn.socket.close(CLOSE_WITHIN).await,
+        Some(_) if stopped => conn.socket.close(STOP_WITHIN).await,
         Some(window) => {
             drop(conn);
             session.set(Flag::Parked, true);
@@ -100,7 +106,8 @@ async fn leave(streams: Arc<Streams>, mut conn: Conn, session: Arc<Session>, end
             lifecycle::spawn_keeper(&streams, session, Instant::now() + window);
         }
         None => {
-            tokio::join!(conn.socket.close(CLOSE_WITHIN), lifecycle::end(router, &session));
+            let within = if stopped { STOP_WITHIN } else { CLOSE_WITHIN };
+            tokio::join!(conn.socket.close(within), lifecycle::end(router, &session));
         }
     }
 }

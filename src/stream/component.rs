@@ -48,6 +48,7 @@ pub async fn serve(streams: Arc<Streams>, socket: Socket, peer: SocketAddr) {
             return conn.socket.close(CLOSE_WITHIN).await;
         }
     };
+    let _attended = streams.attend();
     tracing::info!(domain = %service.domain, %peer, "component connected");
     let ending = match attend(&streams, &mut conn, &service).await {
         Ok(never) => match never {},

@@ -156,8 +156,9 @@ pub async fn keep_parked(router: &Arc<Router>, session: &Arc<Session>, until: In
                     }
                 }
                 Control::Close(_) => return end(router, session).await,
-                // When the server stops, it saves all sessions itself.
-                Control::Stop | Control::Ack(_) | Control::AckFailed | Control::Tick => {}
+                // The server itself writes down what is left when nobody sends any more.
+                Control::Stop => return,
+                Control::Ack(_) | Control::AckFailed | Control::Tick => {}
             }
         }
     }

@@ -52,7 +52,7 @@ pub struct Streams {
     secret: Arc<ServerSecret>,
     /// Every count of rounds that some account's keys have: unknown names show one of these.
     iterations: ArcSwap<Vec<u32>>,
-    /// How many connections have a task.
+    /// Tasks of sessions and components.
     attended: watch::Sender<usize>,
 }
 
@@ -93,13 +93,13 @@ impl Streams {
         Ok(())
     }
 
-    /// Counts a connection for as long as the guard lives.
+    /// Counts a task that a stop waits for, for as long as the guard lives.
     pub fn attend(self: &Arc<Self>) -> Attended {
         self.attended.send_modify(|count| *count += 1);
         Attended(Arc::clone(self))
     }
 
-    /// Resolves when no connection is attended any more.
+    /// Resolves when none of them is left.
     pub async fn idle(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.attended.subscribe().wait_for(|count| *count == 0).await;

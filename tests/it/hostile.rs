@@ -2,6 +2,7 @@
 //! is answered by its stream error, and the next client notices nothing.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use coucou::xml::{Element, ns};
 
@@ -155,6 +156,27 @@ fn who_says_nothing_is_not_waited_for() {
     assert!(slow.goodbye().contains("connection-timeout"));
     let ping = "<iq type='get' id='p' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>";
     assert_eq!(signed_in.ask("p", ping).get("type"), Some("result"));
+}
+
+#[test]
+fn a_stop_waits_for_nobody_who_is_silent() {
+    let mut server = Server::start();
+    let _idle = Client::connect(server.c2s());
+    let _half_way = unauthenticated(&server);
+    let mut parked = server.sign_in("alice@example.org/phone");
+    parked.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    parked.element();
+    drop(parked);
+    until("the phone is missed", || {
+        server.session_state("alice@example.org/phone").as_deref() == Some("waiting")
+    });
+    // Bob's client does not answer the end of its stream.
+    let mut silent = server.sign_in("bob@example.org/laptop");
+    let started = Instant::now();
+    server.stop();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(silent.goodbye().contains("system-shutdown"));
 }
 
 #[test]
