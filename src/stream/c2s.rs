@@ -149,7 +149,7 @@ async fn attend_until(
             continue;
         }
         tokio::select! {
-            () = session.mailbox.ready(), if conn.socket.pending_bytes() < PENDING_BYTES_MAX => {}
+            () = session.mailbox.ready() => {}
             readable = conn.socket.readable(), if !blocked || session.mailbox.bytes() < BACKLOG_BYTES => {
                 readable.map_err(|_| Ending::Lost)?;
                 unread = true;
@@ -215,7 +215,10 @@ async fn read(
                 while session.mailbox.bytes() > BACKLOG_BYTES {
                     write(streams, conn, session)?;
                     if !flush(conn)? {
-                        write_in_time(streams, conn).await?;
+                        tokio::select! {
+                            () = session.mailbox.ready() => {}
+                            writable = write_in_time(streams, conn) => writable?,
+                        }
                     }
                 }
             }
@@ -373,7 +376,9 @@ fn too_high(TooHigh { h, sent }: TooHigh) -> Ending {
 /// Writes what waits in the mailbox, as long as the peer's kernel keeps up.
 fn write(streams: &Arc<Streams>, conn: &mut Conn, session: &Arc<Session>) -> Result<(), Ending> {
     if conn.socket.pending_bytes() >= PENDING_BYTES_MAX {
-        return Ok(());
+        // A peer that takes nothing may be dead, and its session wanted on another connection.
+        let mut controls = session.mailbox.take_controls().into_iter();
+        return controls.try_for_each(|control| obey(streams, conn, session, control));
     }
     // Under the lock of the numbering, so that a resumption never sees half of it.
     let mut held = session.sm.lock();
