@@ -79,9 +79,9 @@ pub struct Limits {
     pub attributes_max: usize,
     /// Connections open at once, from everywhere.
     pub connections_max: usize,
-    /// Connections open at once from one address (IPv6: one /64).
+    /// Connections open at once from one address (IPv6: one /56).
     pub connections_per_address_max: usize,
-    /// New connections per minute from one address (IPv6: one /64).
+    /// New connections per minute from one address (IPv6: one /56).
     pub connections_per_address_rate: u32,
     /// SASL attempts on one stream before it is closed.
     pub auth_attempts_max: u32,
@@ -388,6 +388,6 @@ pub struct Guest {
     pub sessions_max: usize,
     /// Age at which a guest's session ends.
     pub session_age_max: Duration,
-    /// New guests per minute from one address (IPv6: one /64).
+    /// New guests per minute from one address (IPv6: one /56).
     pub logins_per_address_per_minute: u32,
 }
