@@ -14,7 +14,10 @@ use coucou::xml::{Element, ns};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+};
 
 /// How long an answer may take before the test counts as failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,14 +73,23 @@ impl Client {
         self.try_secure(domain, &[b"xmpp-client"]).expect("a handshake");
     }
 
-    /// The same, for a server that may not want to.
+    /// The same with one version of TLS only.
+    pub fn secure_by(&mut self, domain: &str, version: &'static SupportedProtocolVersion) {
+        self.handshake(domain, config(&[version])).expect("a handshake");
+    }
+
+    /// The handshake, for a server that may not want to.
     pub fn try_secure(&mut self, domain: &str, alpn: &[&[u8]]) -> std::io::Result<()> {
+        let mut config = CONFIG.clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        self.handshake(domain, config)
+    }
+
+    fn handshake(&mut self, domain: &str, config: ClientConfig) -> std::io::Result<()> {
         let Wire::Plain(mut tcp) = std::mem::replace(&mut self.wire, Wire::None) else {
             panic!("already secured");
         };
         tcp.set_read_timeout(Some(PATIENCE))?;
-        let mut config = CONFIG.clone();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from(domain.to_owned()).expect("a name for SNI");
         let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
         while tls.is_handshaking() {
@@ -329,15 +341,17 @@ pub fn framer() -> Framer {
 
 const LIMITS: Limits = Limits { header_bytes_max: 4096, ..Limits::STORED };
 
-static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| {
+static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| config(rustls::DEFAULT_VERSIONS));
+
+fn config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
         .with_no_client_auth()
-});
+}
 
 #[derive(Debug)]
 struct Trusting(Arc<CryptoProvider>);

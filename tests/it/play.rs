@@ -1,4 +1,5 @@
 //! Conversations that read as specifications: `tests/plays/*.play`, each with a server to itself.
+//! `COUCOU_PLAY=resume cargo test --test it plays` plays those with `resume` in their names.
 //!
 //! One step a line; a line that begins with white space goes on with the step before it, and what
 //! follows a `#` at its beginning is a comment. The first comment says what the play shows.

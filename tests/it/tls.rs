@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::client::Client;
+use crate::scram;
 use crate::server::{PASSWORD, Server};
 
 #[test]
@@ -25,6 +26,17 @@ fn direct_tls_wants_clients_of_xmpp_or_of_no_name() {
     let mut client = Client::connect(server.c2s_tls());
     assert!(client.try_secure("example.org", &[b"h2", b"http/1.1"]).is_err());
     server.sign_in("alice@example.org/phone");
+}
+
+#[test]
+fn clients_of_tls_1_2_sign_in_with_the_binding_that_they_have() {
+    let server = Server::start();
+    let mut client = Client::connect(server.c2s_tls());
+    client.secure_by("example.org", &rustls::version::TLS12);
+    client.open("example.org");
+    client.element();
+    scram::prove(&mut client, "SCRAM-SHA-256-PLUS:tls-server-end-point", "alice", PASSWORD)
+        .unwrap();
 }
 
 #[test]
