@@ -117,6 +117,8 @@ fn every_test_named_against_an_attack_exists() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, names);
+            } else if path.extension().is_some_and(|e| e == "play") {
+                names.insert(path.file_name().unwrap().to_string_lossy().into_owned());
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 let tests = text.split("test]").skip(1).filter_map(|rest| rest.split("fn ").nth(1));
