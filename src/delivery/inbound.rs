@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::Envelope;
+use super::{Envelope, Kept};
 use crate::config::HostConfig;
 use crate::features::carbons::Direction;
 use crate::features::offline::Verdict;
@@ -81,12 +81,21 @@ pub async fn message(
     let mut nobody = false;
     match receivers(env.stanza.head.typ, &to, &sessions) {
         Receivers::Sessions(list) => {
+            let mut kept = Kept::archived(archived);
+            // Nobody is there to take it now, and what was acknowledged outlives a crash.
+            if !archived
+                && list.iter().all(|s| s.has(Flag::Parked))
+                && offline::admit(router, host, &owner, &facts, &env.stanza).await == Verdict::Keep
+            {
+                kept = Kept::OfflineStore;
+                flags |= MessageFlags::OFFLINE;
+            }
             for session in list {
-                if env.deliver(&session, Arc::clone(&shown), archived, CopyForm::Plain) {
+                if env.deliver(&session, Arc::clone(&shown), kept, CopyForm::Plain) {
                     reached.push(session);
                 }
             }
-            offline = reached.is_empty();
+            offline = reached.is_empty() && kept != Kept::OfflineStore;
         }
         Receivers::Offline => (offline, nobody) = (true, true),
         Receivers::Refuse => refused = true,
@@ -200,7 +209,7 @@ fn copy_received(
     let wrapped = carbons::received(shown, &first.jid.bare());
     for session in others {
         let copy = Arc::new(wrapped.to(&session.jid));
-        env.deliver(session, copy, archived, CopyForm::CarbonReceived);
+        env.deliver(session, copy, Kept::archived(archived), CopyForm::CarbonReceived);
     }
 }
 

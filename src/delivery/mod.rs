@@ -17,6 +17,21 @@ use crate::router::{Item, Session};
 use crate::stanza::Stanza;
 use crate::store::{CopyForm, MessageId, SmDelivery, SmReceived};
 
+/// Where a message lies for the account whose session gets it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nowhere,
+    Archive,
+    /// Until the session acknowledges it.
+    OfflineStore,
+}
+
+impl Kept {
+    fn archived(archived: bool) -> Kept {
+        if archived { Kept::Archive } else { Kept::Nowhere }
+    }
+}
+
 /// A message on its way, with what the sender's side decided about it.
 pub struct Envelope {
     pub stanza: Stanza,
@@ -54,18 +69,19 @@ impl Envelope {
         }
     }
 
-    /// Puts `stanza`, which is this message or a copy of it, into the mailbox of `session`.
-    /// `archived`: an archive of the session's account keeps it. False when the mailbox is full.
+    /// Puts `stanza`, which is this message or a copy of it, into the mailbox of `session`, whose
+    /// account has it in `kept`. False when the mailbox is full.
     fn deliver(
         &mut self,
         session: &Arc<Session>,
         stanza: Arc<Stanza>,
-        archived: bool,
+        kept: Kept,
         form: CopyForm,
     ) -> bool {
-        let stored = (archived && form == CopyForm::Plain).then_some(self.id);
-        match session.deliver(Item { stanza, stored, offline: false }) {
-            Ok(Some(number)) if archived && session.is_resumable() => {
+        let stored = (kept != Kept::Nowhere && form == CopyForm::Plain).then_some(self.id);
+        let offline = kept == Kept::OfflineStore;
+        match session.deliver(Item { stanza, stored, offline }) {
+            Ok(Some(number)) if kept != Kept::Nowhere && session.is_resumable() => {
                 let number = Some(number);
                 self.deliveries.push(SmDelivery { sid: session.id, number, form });
                 true

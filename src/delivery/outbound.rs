@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, inbound, iq, presence, route};
+use super::{Envelope, Kept, inbound, iq, presence, route};
 use crate::features::carbons::Direction;
 use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
 use crate::router::sessions::Flag;
@@ -156,6 +156,6 @@ fn copy_sent(router: &Arc<Router>, session: &Arc<Session>, env: &mut Envelope) {
     let wrapped = carbons::sent(&copied, &owner);
     for other in others {
         let copy = Arc::new(wrapped.to(&other.jid));
-        env.deliver(other, copy, archived, CopyForm::CarbonSent);
+        env.deliver(other, copy, Kept::archived(archived), CopyForm::CarbonSent);
     }
 }

@@ -19,7 +19,9 @@ use crate::router::sessions::Flag;
 use crate::router::sm::{Left, Sm};
 use crate::router::{Control, Item, Router, Session};
 use crate::stanza::Stanza;
-use crate::store::{AccountId, Busy, CopyForm, SmOpen, SmParked, SmRestored, StoreError};
+use crate::store::{
+    AccountId, Busy, CopyForm, MessageFlags, SmOpen, SmParked, SmRestored, StoreError,
+};
 use crate::time::Now;
 
 /// How long a resumption waits for the connection it replaces to let go.
@@ -385,26 +387,38 @@ async fn recall(
     let mut items = Vec::new();
     for left in left {
         let item = match left {
-            Left::Whole(xml) => Stanza::parse(&xml).ok().map(|stanza| (stanza, None)),
+            Left::Whole(xml) => Stanza::parse(&xml).ok().map(|stanza| (stanza, None, false)),
             Left::Stored(id, form) => {
                 let found = router.store.archive().fetch(vec![id]).await.unwrap_or_default();
-                let stanza = found.first().and_then(|row| Stanza::parse(&row.stanza).ok());
+                let found = found.first();
+                let stanza = found.and_then(|row| Stanza::parse(&row.stanza).ok());
+                let flags = found.map(|row| row.flags).unwrap_or_default();
                 stanza.map(|stanza| {
-                    let stanza = stanza_id::add(&stanza, &owner, id);
+                    let is_owner = |jid: &Option<Jid>| {
+                        jid.as_ref().is_some_and(|jid| jid.bare_str() == owner.as_str())
+                    };
+                    let archived = flags.has(MessageFlags::ARCHIVED_TO)
+                        && is_owner(&stanza.head.to)
+                        || flags.has(MessageFlags::ARCHIVED_FROM) && is_owner(&stanza.head.from);
+                    let offline = !archived && flags.has(MessageFlags::OFFLINE);
+                    let stanza = match archived {
+                        true => stanza_id::add(&stanza, &owner, id),
+                        false => stanza,
+                    };
                     match form {
-                        CopyForm::Plain => (stanza, Some(id)),
+                        CopyForm::Plain => (stanza, Some(id), offline),
                         CopyForm::CarbonSent => {
-                            (carbons::sent(&stanza, &owner).to(&session.jid), None)
+                            (carbons::sent(&stanza, &owner).to(&session.jid), None, false)
                         }
                         CopyForm::CarbonReceived => {
-                            (carbons::received(&stanza, &owner).to(&session.jid), None)
+                            (carbons::received(&stanza, &owner).to(&session.jid), None, false)
                         }
                     }
                 })
             }
         };
-        if let Some((stanza, stored)) = item {
-            items.push(Item { stanza: Arc::new(stanza), stored, offline: false });
+        if let Some((stanza, stored, offline)) = item {
+            items.push(Item { stanza: Arc::new(stanza), stored, offline });
         }
     }
     items
