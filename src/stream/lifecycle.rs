@@ -340,7 +340,7 @@ fn revive(
     let config = router.config.load();
     let SmRestored { open, h_in, acked, out, parked, detached } = restored;
     let session = Session::new(open.sid, jid, open.account, config.limits.mailbox_bytes_max);
-    remember(&session, &open.facts);
+    let resume_secs = remember(&session, &open.facts);
     {
         // When it began is not written down; it was here when its connection or the process ended.
         let seen = detached.unwrap_or(now).secs();
@@ -363,8 +363,7 @@ fn revive(
         left.push((number, Left::Stored(id, form)));
     }
     left.sort_by_key(|(n, _)| n.wrapping_sub(acked));
-    let window = config.stream_management.resume_timeout.as_secs();
-    let mut sm = Sm::restored(u32::try_from(window).unwrap_or(u32::MAX), h_in, last, left);
+    let mut sm = Sm::restored(resume_secs, h_in, last, left);
     sm.token_hash = Some(open.token_hash);
     *session.sm.lock() = Some(Box::new(sm));
     session.mailbox.renumber(last);
@@ -424,10 +423,12 @@ async fn recall(
     items
 }
 
-/// What of a session besides its queue must outlive the process: one byte of flags, then the
-/// presence it last broadcast.
+/// What of a session besides its queue must outlive the process: one byte of flags, how many
+/// seconds it waits for its client (four bytes, the lowest first), the presence it last broadcast.
 pub fn memo(session: &Session) -> Bytes {
     let mut bytes = vec![KEPT.iter().filter(|f| session.has(**f)).fold(0, |b, f| b | *f as u8)];
+    let secs = session.sm.lock().as_ref().map_or(0, |sm| sm.resume_secs);
+    bytes.extend_from_slice(&secs.to_le_bytes());
     if let Some(presence) = session.presence() {
         presence.write_standalone(&mut bytes);
     }
@@ -436,8 +437,10 @@ pub fn memo(session: &Session) -> Bytes {
 
 const KEPT: [Flag; 3] = [Flag::Carbons, Flag::Interested, Flag::BlockListInterested];
 
-fn remember(session: &Session, memo: &[u8]) {
-    let Some((bits, presence)) = memo.split_first() else { return };
+/// Reads a [`memo`]; tells how many seconds the session waits.
+fn remember(session: &Session, memo: &[u8]) -> u32 {
+    let Some((bits, rest)) = memo.split_first() else { return 0 };
+    let Some((secs, presence)) = rest.split_first_chunk() else { return 0 };
     for flag in KEPT {
         session.set(flag, bits & flag as u8 != 0);
     }
@@ -445,4 +448,5 @@ fn remember(session: &Session, memo: &[u8]) {
         let priority = stanza.priority();
         session.set_presence(Some((Arc::new(stanza), priority)));
     }
+    u32::from_le_bytes(*secs)
 }
