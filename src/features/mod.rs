@@ -41,8 +41,8 @@ use parking_lot::Mutex;
 use crate::config::HostConfig;
 use crate::jid::{BareJid, Jid};
 use crate::router::{Router, Session};
+use crate::stanza::Stanza;
 use crate::stanza::error::{Condition, StanzaError};
-use crate::stanza::{ChildRef, Stanza};
 use crate::time::Now;
 use crate::xml::element::Element;
 
@@ -307,11 +307,6 @@ impl Outbox {
 /// For handlers that need not wait: wraps a result that is already there.
 pub fn done<'a>(result: Result<Reply, StanzaError>) -> Handled<'a> {
     Box::pin(std::future::ready(result))
-}
-
-/// Finds the first child that `wanted` names, in order of preference.
-pub fn first_of<'s>(stanza: &'s Stanza, wanted: &[(&str, &str)]) -> Option<ChildRef<'s>> {
-    wanted.iter().find_map(|(name, ns)| stanza.child(name, ns))
 }
 
 /// All that `<stream:features/>` gains after sign-in on `host`.

@@ -105,11 +105,6 @@ impl Mailbox {
         self.wake.notified().await;
     }
 
-    /// Wakes the task that drains, as if something had arrived.
-    pub fn nudge(&self) {
-        self.wake.notify_one();
-    }
-
     /// Takes all that waits; an empty mailbox owns no memory.
     pub fn take(&self) -> (VecDeque<Item>, Vec<Control>) {
         let mut queue = self.queue.lock();

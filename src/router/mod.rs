@@ -71,18 +71,11 @@ impl Router {
         if let Some(service) = self.services.get(to.domain()) {
             return Target::Service(service);
         }
-        if serves(&config, to.domain()) { Target::Absent } else { Target::Remote }
+        if config.serves(to.domain()) { Target::Absent } else { Target::Remote }
     }
 
     /// Is `domain` a host, service or component of this server, connected or not?
     pub fn is_ours(&self, domain: &str) -> bool {
-        let config = self.config.load();
-        config.host(domain).is_some() || serves(&config, domain)
+        self.config.load().serves(domain)
     }
-}
-
-/// Names besides the hosts' own that other servers cannot answer for.
-fn serves(config: &Config, domain: &str) -> bool {
-    config.component(domain).is_some()
-        || config.hosts.iter().any(|h| h.services.names().any(|name| name == domain))
 }

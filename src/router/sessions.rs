@@ -196,7 +196,7 @@ impl Sessions {
         &self.shards[(self.hasher.hash_one(bare) % SHARDS as u64) as usize]
     }
 
-    /// Adds a session, unless `conflict` picks what to do with one of the same resource.
+    /// Adds a session. What to do about one of the same resource was decided before.
     ///
     /// Returns the session that held the resource before, if any; it is no longer in the table.
     pub fn insert(&self, session: Arc<Session>) -> Option<Arc<Session>> {

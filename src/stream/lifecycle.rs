@@ -223,7 +223,7 @@ pub enum NotResumed {
     TooHigh,
 }
 
-/// A session that changed hands: what must be sent again, behind `<resumed/>`.
+/// A session that changed hands. What must be sent again lies in its mailbox.
 pub struct Resumed {
     pub session: Arc<Session>,
     /// For `<resumed h='…'/>`.
