@@ -8,7 +8,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Step `n` leads from version `n` to `n + 1`; version 0 is the empty file.
-const STEPS: &[&str] = &[include_str!("migrations/001_start.sql")];
+const STEPS: &[&str] =
+    &[include_str!("migrations/001_start.sql"), include_str!("migrations/002_operators.sql")];
 
 /// The version this program writes.
 const KNOWN: i64 = STEPS.len() as i64;
