@@ -83,9 +83,16 @@ async fn learn_iterations(server: &Server) {
     }
 }
 
-/// Retention of archives and offline messages.
+/// How long an invitation that has expired can still be looked up.
+const EXPIRED_INVITES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Retention of archives, offline messages and invitations.
 async fn forget_the_old(server: &Server) {
     let now = Now::read();
+    let invites = server.router.store.invites();
+    if let Err(error) = invites.sweep(now.minus(EXPIRED_INVITES_KEPT)).await {
+        tracing::error!(%error, "expired invitations stay");
+    }
     let config = server.router.config.load_full();
     for host in &config.hosts {
         let before = host.archive.retention.map(|age| MessageId::floor(now.minus(age)));

@@ -1,12 +1,12 @@
 //! Accounts and their SCRAM keys.
 
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::archive::retention::{self, Limits};
 use super::resume::log::SmLog;
 use super::writer::Tx;
-use super::{AccountId, Store, StoreError, devices, offline};
+use super::{AccountId, Store, StoreError, devices, invites, offline};
 use crate::jid::BareJid;
 use crate::time::Now;
 
@@ -63,25 +63,7 @@ impl Accounts<'_> {
         now: Now,
     ) -> Result<AccountId, StoreError> {
         let jid = jid.clone();
-        self.0
-            .write(move |tx| {
-                let id = AccountId(tx.address(&jid)?);
-                let name = jid.local().ok_or(StoreError::NoSuchAccount)?;
-                let added = tx
-                    .prepare_cached(
-                        "INSERT OR IGNORE INTO accounts (id, host, name, created) VALUES (?1, ?2, ?3, ?4)",
-                    )?
-                    .execute(params![id.0, jid.domain(), name, now.0])?;
-                if added == 0 {
-                    return Err(StoreError::AccountExists);
-                }
-                for key in keys {
-                    put_key(tx, id, &key)?;
-                }
-                tx.touch(jid);
-                Ok(id)
-            })
-            .await
+        self.0.write(move |tx| insert(tx, jid, &keys, now)).await
     }
 
     pub async fn find(&self, jid: &BareJid) -> Result<Option<Account>, StoreError> {
@@ -235,9 +217,7 @@ impl Accounts<'_> {
         self.0
             .write(move |tx| {
                 let id = id_of(tx, &jid)?;
-                devices::drop_tokens(tx, id)?;
-                tx.prepare_cached("DELETE FROM scram_keys WHERE account = ?1")?.execute([id.0])?;
-                keys.iter().try_for_each(|key| put_key(tx, id, key))
+                replace_keys(tx, id, &keys)
             })
             .await
     }
@@ -282,7 +262,29 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-fn id_of(tx: &Tx<'_>, jid: &BareJid) -> Result<AccountId, StoreError> {
+/// Makes an account in the transaction of its caller.
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    jid: BareJid,
+    keys: &[ScramRow],
+    now: Now,
+) -> Result<AccountId, StoreError> {
+    let id = AccountId(tx.address(&jid)?);
+    let name = jid.local().ok_or(StoreError::NoSuchAccount)?;
+    let added = tx
+        .prepare_cached(
+            "INSERT OR IGNORE INTO accounts (id, host, name, created) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![id.0, jid.domain(), name, now.0])?;
+    if added == 0 {
+        return Err(StoreError::AccountExists);
+    }
+    keys.iter().try_for_each(|key| put_key(tx, id, key))?;
+    tx.touch(jid);
+    Ok(id)
+}
+
+pub(super) fn id_of(tx: &Connection, jid: &BareJid) -> Result<AccountId, StoreError> {
     tx.prepare_cached(
         "SELECT id FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND NOT erasing",
     )?
@@ -304,6 +306,16 @@ pub(super) fn touch(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
     Ok(())
 }
 
+pub(super) fn replace_keys(
+    tx: &mut Tx<'_>,
+    id: AccountId,
+    keys: &[ScramRow],
+) -> Result<(), StoreError> {
+    devices::drop_tokens(tx, id)?;
+    tx.prepare_cached("DELETE FROM scram_keys WHERE account = ?1")?.execute([id.0])?;
+    keys.iter().try_for_each(|key| put_key(tx, id, key))
+}
+
 fn put_key(tx: &Tx<'_>, id: AccountId, key: &ScramRow) -> Result<(), StoreError> {
     tx.prepare_cached(
         "INSERT OR REPLACE INTO scram_keys (account, hash, salt, iterations, stored_key, server_key)
@@ -317,6 +329,7 @@ fn put_key(tx: &Tx<'_>, id: AccountId, key: &ScramRow) -> Result<(), StoreError>
 fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
     SmLog::close_account(tx, id)?;
     devices::drop_tokens(tx, id)?;
+    invites::erase_account(tx, id)?;
     for table in [
         "scram_keys",
         "devices",

@@ -34,6 +34,7 @@ pub mod blocks;
 pub mod devices;
 pub mod facts;
 pub mod hot;
+pub mod invites;
 pub mod offline;
 pub mod private;
 pub mod push;
@@ -56,6 +57,7 @@ use tokio::sync::oneshot;
 pub use error::{Busy, StoreError};
 pub use facts::{Contact, Facts, Lookup};
 pub use ids::{AccountId, MessageId, UnknownId};
+pub use invites::{InviteId, InviteToken};
 pub use resume::{CopyForm, SmDelivery, SmOpen, SmParked, SmReceived, SmRestored};
 
 use crate::config::Storage;

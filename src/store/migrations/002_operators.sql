@@ -2,7 +2,38 @@
 
 -- Registration.
 
--- Invitations.
+-- Invitations. token is the SHA-256 of the token, which itself is kept nowhere; account is the
+-- inviter, NULL for an operator; of a password reset it is the account that gets the password.
+CREATE TABLE invites (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    token BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    host TEXT NOT NULL,
+    account INTEGER,
+    -- The local part that it reserves.
+    name TEXT,
+    registers INTEGER NOT NULL,
+    subscribes INTEGER NOT NULL,
+    groups TEXT NOT NULL,
+    note TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    uses_max INTEGER NOT NULL,
+    uses INTEGER NOT NULL DEFAULT 0,
+    revoked INTEGER
+) STRICT;
+
+CREATE INDEX invites_account ON invites (account) WHERE account IS NOT NULL;
+CREATE INDEX invites_name ON invites (host, name) WHERE name IS NOT NULL;
+CREATE INDEX invites_expires ON invites (expires);
+
+-- Who came in by which invitation.
+CREATE TABLE invite_uses (
+    invite INTEGER NOT NULL,
+    jid TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (invite, jid)
+) STRICT, WITHOUT ROWID;
 
 -- Shared roster groups.
 
