@@ -17,9 +17,10 @@ pub mod run;
 pub mod wire;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::{Change, Config};
 use crate::jid::{BareJid, Jid};
@@ -29,7 +30,7 @@ use crate::telemetry::Telemetry;
 use crate::time::Now;
 use crate::xml::stream_error::{StreamCondition, StreamError};
 
-use op::Refusal;
+use op::{Class, Refusal};
 
 /// The running server, as far as operations look at it and steer it. The room above this one is it.
 pub trait Running: Send + Sync + 'static {
@@ -51,7 +52,9 @@ pub trait Running: Send + Sync + 'static {
 pub struct Context {
     store: Arc<Store>,
     config: Arc<Config>,
+    config_file: PathBuf,
     server: Option<Arc<dyn Running>>,
+    actor: Option<Actor>,
 }
 
 impl Context {
@@ -61,13 +64,48 @@ impl Context {
         Context {
             store: router.store.clone(),
             config: router.config.load_full(),
+            config_file: server.config_file().to_owned(),
+            actor: None,
             server: Some(server),
         }
     }
 
     /// A data directory that no server uses; `store` is its lock.
     pub fn offline(store: Arc<Store>, config: Arc<Config>) -> Context {
-        Context { store, config, server: None }
+        let config_file = config.data_dir.join("coucou.toml");
+        Context { store, config, config_file, server: None, actor: None }
+    }
+
+    /// The same, with settings from this file.
+    pub fn with_config_file(self, config_file: PathBuf) -> Context {
+        Context { config_file, ..self }
+    }
+
+    /// The same, for what `actor` asks.
+    pub fn for_actor(&self, actor: &Actor) -> Context {
+        Context { actor: Some(actor.clone()), ..self.clone() }
+    }
+
+    /// Who asks; `None` outside of [`run::run`].
+    pub fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
+    }
+
+    /// For operations whose reach depends on more than their name: makes sure that the actor may do
+    /// what is of this class.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permit(&self, class: Class) -> Result<(), Refusal> {
+        match &self.actor {
+            Some(actor) => run::permit(actor, class),
+            None => Err(Refusal::bug(&"nobody asks for this operation")),
+        }
+    }
+
+    /// The file that the settings came from.
+    pub fn config_file(&self) -> &Path {
+        &self.config_file
     }
 
     pub fn store(&self) -> &Store {
@@ -135,6 +173,8 @@ pub struct Actor {
     /// The door, as in `socket`.
     pub from: String,
     pub role: Role,
+    /// When the connection was made that this came in by.
+    pub connected: Instant,
 }
 
 /// What somebody may do here.

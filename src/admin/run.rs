@@ -25,7 +25,7 @@ pub async fn run(
     let prepared = entry.prepare(arguments)?;
     let (target, arguments) = (prepared.target.clone(), prepared.arguments.clone());
     let result = match permit(actor, entry.class) {
-        Ok(()) => prepared.run(cx).await,
+        Ok(()) => prepared.run(&cx.for_actor(actor)).await,
         Err(refusal) => Err(refusal),
     };
     if entry.class != Class::Safe {
@@ -34,7 +34,7 @@ pub async fn run(
     result
 }
 
-fn permit(actor: &Actor, class: Class) -> Result<(), Refusal> {
+pub(super) fn permit(actor: &Actor, class: Class) -> Result<(), Refusal> {
     match (actor.role, class) {
         (Role::Owner, _)
         | (Role::Operator, Class::Safe | Class::Reversible | Class::Destructive) => Ok(()),
@@ -77,7 +77,12 @@ mod tests {
     use super::*;
 
     fn actor(role: Role) -> Actor {
-        Actor { who: "uid=1".to_owned(), from: "test".to_owned(), role }
+        Actor {
+            who: "uid=1".to_owned(),
+            from: "test".to_owned(),
+            role,
+            connected: std::time::Instant::now(),
+        }
     }
 
     #[test]

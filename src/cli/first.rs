@@ -75,7 +75,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Failure> {
     }
     let Checked { config, .. } = config::parse(&text, &plan.file)?;
     let mut existed = false;
-    let data = DataDir::create(config)?;
+    let data = DataDir::create(config, plan.file.clone())?;
     if let (Some(jid), Some((name, password))) = (&jid, &plan.admin) {
         let same =
             List { host: plan.domain.clone(), prefix: name.to_lowercase(), ..List::default() };

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
@@ -46,8 +47,8 @@ impl Reach {
         match Client::connect(&path) {
             Ok(client) => Ok(Reach::Server(client)),
             Err(Unreachable::NotRunning { .. }) => {
-                let (_, Checked { config, .. }) = common.load()?;
-                let held = DataDir::open(config).map_err(|failure| match failure {
+                let (file, Checked { config, .. }) = common.load()?;
+                let held = DataDir::open(config, file).map_err(|failure| match failure {
                     OpenError::InUse(text) => Failure::conflict(text).help(format!(
                         "it does not answer at {}; is it starting or stopping?",
                         path.display()
@@ -96,10 +97,10 @@ enum OpenError {
 }
 
 impl DataDir {
-    fn open(config: Config) -> Result<DataDir, OpenError> {
+    fn open(config: Config, file: PathBuf) -> Result<DataDir, OpenError> {
         let other = OpenError::Other;
         owner_is_us(&config).map_err(other)?;
-        DataDir::hold(config).map_err(|error| match error {
+        DataDir::hold(config, file).map_err(|error| match error {
             HoldError::Store(StoreError::InUse { dir, pid }) => {
                 OpenError::InUse(format!("process {pid} uses {}", dir.display()))
             }
@@ -112,14 +113,14 @@ impl DataDir {
     ///
     /// # Errors
     /// If another process has it, or it cannot be read or written.
-    pub(super) fn create(config: Config) -> Result<DataDir, Failure> {
-        DataDir::hold(config).map_err(|error| match error {
+    pub(super) fn create(config: Config, file: PathBuf) -> Result<DataDir, Failure> {
+        DataDir::hold(config, file).map_err(|error| match error {
             HoldError::Store(error) => error.into(),
             HoldError::Runtime(error) => Failure::failed(error),
         })
     }
 
-    fn hold(config: Config) -> Result<DataDir, HoldError> {
+    fn hold(config: Config, file: PathBuf) -> Result<DataDir, HoldError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -129,7 +130,7 @@ impl DataDir {
             Store::open(&config.data_dir, StoreOptions::from(&config.storage))
                 .map_err(HoldError::Store)?
         };
-        let context = Context::offline(store.clone(), Arc::new(config));
+        let context = Context::offline(store.clone(), Arc::new(config)).with_config_file(file);
         Ok(DataDir { runtime, store, context })
     }
 
@@ -167,6 +168,7 @@ fn actor() -> Actor {
         who: format!("uid={}", rustix::process::geteuid().as_raw()),
         from: "cli".to_owned(),
         role: Role::Owner,
+        connected: Instant::now(),
     }
 }
 

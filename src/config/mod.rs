@@ -12,6 +12,7 @@ mod leaf;
 pub mod model;
 mod problem;
 mod raw;
+mod show;
 mod template;
 pub mod value;
 
@@ -26,6 +27,7 @@ pub use model::{
     StreamManagement, TlsFiles,
 };
 pub use problem::{ConfigError, Excerpt, Problem};
+pub use show::{Described, describe, find_path};
 pub use template::{ANNOTATED, Template};
 
 /// Largest config file read; a bound against a wrong path such as a disk image.

@@ -21,11 +21,22 @@ use super::problem::{Problem, printable};
 use super::value::{self, Secret, Size, Span};
 
 /// A setting in force, as [`super::diff`] sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub path: String,
     pub value: Shown,
     pub effect: Effect,
+    /// What it would be if the file did not say it; `None` if it has to.
+    pub default: Option<String>,
+    /// Where the file says it.
+    pub line: Option<usize>,
+}
+
+/// Where it stands makes no other setting of it.
+impl PartialEq for Setting {
+    fn eq(&self, other: &Setting) -> bool {
+        (&self.path, &self.value, self.effect) == (&other.path, &other.value, other.effect)
+    }
 }
 
 /// A value to compare and to show.
@@ -251,7 +262,8 @@ impl<'d, 't> Table<'d, 't> {
             self.document.notes.borrow_mut().places.insert(path.clone(), value.span());
             match choice::<T>(value.get_ref()) {
                 Ok(choice) => {
-                    inner.record(path, Shown::Plain(choice.name().to_owned()));
+                    let shown = Shown::Plain(choice.name().to_owned());
+                    inner.record(path, shown, None, Some(value.span()));
                     map.insert(name.get_ref().to_string(), choice);
                 }
                 Err(wrong) => self.document.report(wrong.at(self.document.text, value, path)),
@@ -372,8 +384,11 @@ impl<'d, 't> Table<'d, 't> {
         let show_all =
             |list: &[T]| format!("[{}]", list.iter().map(&show).collect::<Vec<_>>().join(", "));
         let path = self.path_of(key);
+        let unset = show_all(&default);
         let mut list = default;
+        let mut span = None;
         if let Some(value) = self.ask(key) {
+            span = Some(value.span());
             match value.get_ref().as_array() {
                 Some(items) => {
                     list = Vec::with_capacity(items.len());
@@ -394,7 +409,7 @@ impl<'d, 't> Table<'d, 't> {
                 }
             }
         }
-        self.record(path, Shown::Plain(show_all(&list)));
+        self.record(path, Shown::Plain(show_all(&list)), Some(unset), span);
         list
     }
 
@@ -411,7 +426,7 @@ impl<'d, 't> Table<'d, 't> {
         let found = match value.get_ref().as_str() {
             Some(text) if text.len() >= len_min => {
                 let secret = Secret::new(text);
-                self.record(path, Shown::Secret(secret.clone()));
+                self.record(path, Shown::Secret(secret.clone()), None, Some(value.span()));
                 return secret;
             }
             Some(text) => format!("a text of {} bytes", text.len()),
@@ -432,7 +447,9 @@ impl<'d, 't> Table<'d, 't> {
         parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
     ) -> T {
         let path = self.path_of(key);
-        let value = match self.ask(key).map(|value| (value, parse(value.get_ref()))) {
+        let unset = show(&default);
+        let written = self.ask(key);
+        let value = match written.map(|value| (value, parse(value.get_ref()))) {
             None => default,
             Some((_, Ok(value))) => value,
             Some((value, Err(wrong))) => {
@@ -440,7 +457,8 @@ impl<'d, 't> Table<'d, 't> {
                 default
             }
         };
-        self.record(path, Shown::Plain(show(&value)));
+        let span = written.map(Spanned::span);
+        self.record(path, Shown::Plain(show(&value)), Some(unset), span);
         value
     }
 
@@ -463,13 +481,29 @@ impl<'d, 't> Table<'d, 't> {
         table
     }
 
-    fn record(&self, path: String, value: Shown) {
+    /// Notes a setting in force: what it would be unless the file said otherwise, and where the file
+    /// does.
+    fn record(
+        &self,
+        path: String,
+        value: Shown,
+        default: Option<String>,
+        span: Option<Range<usize>>,
+    ) {
+        let line = span.map(|span| line_of(self.document.text, span.start));
         self.document.notes.borrow_mut().settings.push(Setting {
             path,
             value,
             effect: self.effect,
+            default,
+            line,
         });
     }
+}
+
+/// The number of the line that `at` is on, from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn in_file_order<'d>(

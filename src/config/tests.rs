@@ -24,6 +24,11 @@ fn uncommented(text: &str) -> String {
     text.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
+/// A config that says every setting there is.
+pub(super) fn everything() -> Config {
+    read(&uncommented(ANNOTATED)).unwrap().config
+}
+
 fn defaults_part() -> String {
     let end = ANNOTATED.find(EXAMPLES).unwrap();
     ANNOTATED[..end].to_owned()
@@ -40,7 +45,7 @@ fn the_annotated_file_says_the_defaults() {
 
 #[test]
 fn the_annotated_file_names_every_key() {
-    let everything = read(&uncommented(ANNOTATED)).unwrap().config;
+    let everything = everything();
     let known: BTreeSet<&str> =
         everything.settings.iter().map(|setting| key_of(&setting.path)).collect();
     let written: BTreeSet<String> = uncommented(ANNOTATED)

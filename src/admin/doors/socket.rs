@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -189,7 +189,12 @@ fn actor(stream: &UnixStream, grouped: bool) -> Result<Actor, Refusal> {
         }
     };
     let name = users::user_name(peer.uid()).map_or_else(String::new, |name| format!("({name})"));
-    Ok(Actor { who: format!("uid={}{name}", peer.uid()), from: "socket".to_owned(), role })
+    Ok(Actor {
+        who: format!("uid={}{name}", peer.uid()),
+        from: "socket".to_owned(),
+        role,
+        connected: Instant::now(),
+    })
 }
 
 enum Line {

@@ -444,8 +444,12 @@ mod tests {
         use crate::admin::{Actor, Role, run};
         let dir = tempfile::tempdir().unwrap();
         let cx = context(dir.path()).await;
-        let actor =
-            Actor { who: "uid=1(eve)".to_owned(), from: "test".to_owned(), role: Role::Operator };
+        let actor = Actor {
+            who: "uid=1(eve)".to_owned(),
+            from: "test".to_owned(),
+            role: Role::Operator,
+            connected: std::time::Instant::now(),
+        };
         for (name, arguments) in [
             ("account.lock", serde_json::json!({"jid": "ann@a.org", "reason": "spam"})),
             ("account.password", serde_json::json!({"jid": "no@a.org", "password": "pencil"})),
