@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::archive::retention::{self, Limits};
 use super::resume::log::SmLog;
 use super::writer::Tx;
-use super::{AccountId, Store, StoreError, devices, invites, offline};
+use super::{AccountId, Store, StoreError, devices, groups, invites, offline};
 use crate::jid::BareJid;
 use crate::time::Now;
 
@@ -329,6 +329,7 @@ fn put_key(tx: &Tx<'_>, id: AccountId, key: &ScramRow) -> Result<(), StoreError>
 fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
     SmLog::close_account(tx, id)?;
     devices::drop_tokens(tx, id)?;
+    groups::leave_all(tx, id)?;
     invites::erase_account(tx, id)?;
     for table in [
         "scram_keys",

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::archive::{ArchivePrefs, prefs};
 use super::cache::Cache;
+use super::groups::Shared;
 use super::rosters::Subscription;
 use super::{AccountId, Store, StoreError};
 use crate::jid::{BareJid, Jid};
@@ -28,8 +29,10 @@ pub struct Facts {
     pub locked: bool,
     /// `None`: the host's default applies.
     pub prefs: Option<ArchivePrefs>,
-    /// Sorted by address.
+    /// The roster's own items, without the shared groups; sorted by address.
     pub roster: Box<[Contact]>,
+    /// The shared groups that concern the account, if any does.
+    pub shared: Option<Shared>,
     /// Sorted by address (XEP-0191).
     pub blocked: Box<[Jid]>,
     /// Some client wants to be notified when it is away (XEP-0357).
@@ -46,9 +49,29 @@ pub struct Contact {
 }
 
 impl Facts {
+    /// The roster's own item for an address; shared groups may say more of it.
     pub fn contact(&self, bare: &str) -> Option<&Contact> {
         let at = self.roster.binary_search_by(|contact| contact.jid.as_str().cmp(bare)).ok()?;
         Some(&self.roster[at])
+    }
+
+    /// Who sees whom, by the roster's own items and by shared groups.
+    pub fn subscription(&self, bare: &str) -> Subscription {
+        let own = self.contact(bare).map_or(Subscription::None, |contact| contact.subscription);
+        match &self.shared {
+            None => own,
+            Some(_) if own == Subscription::Both => own,
+            Some(shared) => own | shared.subscription(bare),
+        }
+    }
+
+    /// Does the roster show this address?
+    pub fn has_contact(&self, bare: &str) -> bool {
+        self.contact(bare).is_some()
+            || self
+                .shared
+                .as_ref()
+                .is_some_and(|shared| shared.subscription(bare) != Subscription::None)
     }
 
     /// Is this address blocked, by itself, its bare JID, its domain, or its domain and resource
@@ -99,8 +122,13 @@ impl Store {
             return Ok(facts);
         }
         let seen = self.facts.generation(jid.as_str());
+        let groups = self.groups().snapshot();
         let asked = jid.clone();
-        let facts = self.read(move |reader| load(&reader.conn, &asked)).await?.map(Arc::new);
+        let mut facts = self.read(move |reader| load(&reader.conn, &asked)).await?;
+        if let Some(facts) = &mut facts {
+            facts.shared = groups.view(jid);
+        }
+        let facts = facts.map(Arc::new);
         self.facts.put(jid.clone(), facts.clone(), seen);
         Ok(facts)
     }
@@ -152,6 +180,15 @@ impl FactsCache {
         shard.generation += 1;
         shard.facts.remove(jid.as_str());
     }
+
+    /// Many accounts have changed.
+    pub(super) fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.generation += 1;
+            shard.facts.clear();
+        }
+    }
 }
 
 fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
@@ -199,6 +236,7 @@ fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
         locked,
         prefs: prefs.as_deref().and_then(prefs::parse),
         roster: roster.into_boxed_slice(),
+        shared: None,
         blocked: blocked.into_boxed_slice(),
         push,
     }))

@@ -33,6 +33,7 @@ pub mod audit;
 pub mod blocks;
 pub mod devices;
 pub mod facts;
+pub mod groups;
 pub mod hot;
 pub mod invites;
 pub mod offline;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -66,6 +68,7 @@ use crate::time::Now;
 use archive::tail::TailIndex;
 use db::DataDir;
 use facts::FactsCache;
+use groups::SharedGroups;
 use hot::Hot;
 use ids::Ids;
 use offline::Usage;
@@ -208,6 +211,7 @@ pub struct Store {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     facts: Arc<FactsCache>,
+    shared_groups: Arc<ArcSwap<SharedGroups>>,
     usage: Arc<Usage>,
     hot: Hot,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -225,10 +229,12 @@ impl Store {
         let facts = Arc::new(FactsCache::default());
         let usage = Arc::new(Usage::default());
         let tail = Arc::new(TailIndex::default());
+        let shared_groups = Arc::new(ArcSwap::from_pointee(groups::load(&conn)?));
         let mut writer = Writer::new(
             conn,
             Arc::clone(&queue),
             Arc::clone(&facts),
+            Arc::clone(&shared_groups),
             Arc::clone(&usage),
             Arc::clone(&tail),
         )?;
@@ -244,7 +250,7 @@ impl Store {
             })
             .map_err(|e| StoreError::io("start the writer", e))?;
         let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(Store { ids, queue, readers, facts, usage, hot, writer }))
+        Ok(Arc::new(Store { ids, queue, readers, facts, shared_groups, usage, hot, writer }))
     }
 
     /// A new id, higher than every id before it.

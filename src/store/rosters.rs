@@ -58,6 +58,14 @@ impl Subscription {
     }
 }
 
+impl std::ops::BitOr for Subscription {
+    type Output = Subscription;
+
+    fn bitor(self, other: Subscription) -> Subscription {
+        Subscription::new(self.to() || other.to(), self.from() || other.from())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterItem {
     pub jid: BareJid,

@@ -11,12 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use rusqlite::{Connection, params};
 
 use super::archive::tail::{self, Tail, TailIndex};
 use super::cache::Cache;
 use super::codec::Packer;
 use super::facts::FactsCache;
+use super::groups::{self, SharedGroups};
 use super::offline::Usage;
 use super::queue::{Next, Queue};
 use super::resume::log::{Note, SmLog};
@@ -129,6 +131,8 @@ pub(super) struct State {
     pub usage: Arc<Usage>,
     /// Accounts that the current transaction changed.
     touched: Vec<BareJid>,
+    /// Shared groups that it changed.
+    regrouped: Vec<i64>,
 }
 
 /// The transaction a job works in.
@@ -172,6 +176,12 @@ impl Tx<'_> {
     /// The cached facts of this account are wrong once the transaction is committed.
     pub(super) fn touch(&mut self, jid: BareJid) {
         self.state.touched.push(jid);
+    }
+
+    /// This shared group, and with it the facts of its members, is another once the transaction is
+    /// committed.
+    pub(super) fn regroup(&mut self, group: i64) {
+        self.state.regrouped.push(group);
     }
 
     fn append(&mut self, row: &MessageRow) -> Result<(), StoreError> {
@@ -254,6 +264,7 @@ pub(super) struct Writer {
     conn: Connection,
     queue: Arc<Queue>,
     facts: Arc<FactsCache>,
+    shared_groups: Arc<ArcSwap<SharedGroups>>,
     state: State,
     /// `synchronous` is FULL.
     full: bool,
@@ -275,6 +286,7 @@ impl Writer {
         conn: Connection,
         queue: Arc<Queue>,
         facts: Arc<FactsCache>,
+        shared_groups: Arc<ArcSwap<SharedGroups>>,
         usage: Arc<Usage>,
         tail_index: Arc<TailIndex>,
     ) -> Result<Writer, StoreError> {
@@ -286,11 +298,13 @@ impl Writer {
             tail_index,
             usage,
             touched: Vec::new(),
+            regrouped: Vec::new(),
         };
         Ok(Writer {
             conn,
             queue,
             facts,
+            shared_groups,
             state,
             full: true,
             last: Instant::now(),
@@ -343,6 +357,7 @@ impl Writer {
             self.recover();
         }
         self.state.tail.publish(&self.state.tail_index);
+        self.regroup();
         for jid in self.state.touched.drain(..) {
             self.facts.forget(&jid);
         }
@@ -360,6 +375,18 @@ impl Writer {
                 tracing::error!("a waiter of the writer panicked");
             }
         }
+    }
+
+    /// Brings the shared groups that the transaction touched up to what the database says.
+    fn regroup(&mut self) {
+        let ids = std::mem::take(&mut self.state.regrouped);
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(error) = groups::reload(&self.conn, &self.shared_groups, &ids) {
+            tracing::error!(%error, "cannot read the shared groups; the last ones stay in force");
+        }
+        self.facts.forget_all();
     }
 
     /// One transaction of as many jobs as fit in its time.
@@ -540,7 +567,7 @@ impl Writer {
 /// Runs a closure so that its failure undoes nothing but itself.
 fn run_saved(tx: &mut Tx<'_>, run: Run) -> Result<Done, StoreError> {
     tx.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let touched = tx.state.touched.len();
+    let (touched, regrouped) = (tx.state.touched.len(), tx.state.regrouped.len());
     let sm_changes = tx.state.sm.changes();
     let work = run.work;
     let Worked { keep, finish } = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
@@ -562,6 +589,7 @@ fn run_saved(tx: &mut Tx<'_>, run: Run) -> Result<Done, StoreError> {
         // It may have given out numbers that are free again.
         tx.state.addresses.clear();
         tx.state.touched.truncate(touched);
+        tx.state.regrouped.truncate(regrouped);
     }
     tx.conn.prepare_cached("RELEASE job")?.execute([])?;
     Ok(finish)

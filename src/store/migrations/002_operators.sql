@@ -35,7 +35,33 @@ CREATE TABLE invite_uses (
     PRIMARY KEY (invite, jid)
 ) STRICT, WITHOUT ROWID;
 
--- Shared roster groups.
+-- Shared roster groups. Members are accounts; two flags stand for @all@ and @online@.
+
+CREATE TABLE shared_groups (
+    id INTEGER PRIMARY KEY,
+    host TEXT NOT NULL,
+    name TEXT NOT NULL,
+    label TEXT NOT NULL,
+    description TEXT NOT NULL,
+    everyone INTEGER NOT NULL,
+    online INTEGER NOT NULL,
+    UNIQUE (host, name)
+) STRICT;
+
+CREATE TABLE shared_group_members (
+    shared_group INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    PRIMARY KEY (shared_group, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX shared_group_members_account ON shared_group_members (account);
+
+-- Members of shared_group see the members of displayed in their rosters.
+CREATE TABLE shared_group_displayed (
+    shared_group INTEGER NOT NULL,
+    displayed INTEGER NOT NULL,
+    PRIMARY KEY (shared_group, displayed)
+) STRICT, WITHOUT ROWID;
 
 -- API keys.
 
