@@ -2,6 +2,7 @@
 //!
 //! * [`op`] says what an operation is and lists them all; [`ops`] holds them, a file per kind of
 //!   thing.
+//! * [`ejabberd`] has ejabberd's commands, each a thin translation of one of them.
 //! * [`run`](mod@run) is the one path for all doors: may this actor, do it, write it down.
 //! * [`doors`] let operators in: the Unix socket now, more later. [`wire`] is what is spoken there.
 //! * [`client`] is the other end, for the command line.
@@ -11,21 +12,27 @@
 
 pub mod client;
 pub mod doors;
+pub mod ejabberd;
 pub mod op;
 pub mod ops;
 pub mod run;
+#[cfg(test)]
+pub mod testing;
 pub mod wire;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::grant::Grant;
 use crate::config::{Change, Config};
 use crate::jid::{BareJid, Jid};
 use crate::router::{Control, Router, Session};
 use crate::store::Store;
+use crate::stream::Streams;
 use crate::telemetry::Telemetry;
 use crate::time::Now;
 use crate::xml::stream_error::{StreamCondition, StreamError};
@@ -35,6 +42,8 @@ use op::{Class, Refusal};
 /// The running server, as far as operations look at it and steer it. The room above this one is it.
 pub trait Running: Send + Sync + 'static {
     fn router(&self) -> &Arc<Router>;
+    /// Where people sign in.
+    fn streams(&self) -> &Arc<Streams>;
     fn telemetry(&self) -> &Telemetry;
     /// The file that a reload reads.
     fn config_file(&self) -> &Path;
@@ -98,7 +107,7 @@ impl Context {
     /// If not.
     pub fn permit(&self, class: Class) -> Result<(), Refusal> {
         match &self.actor {
-            Some(actor) => run::permit(actor, class),
+            Some(actor) => run::permit_class(actor, class),
             None => Err(Refusal::bug(&"nobody asks for this operation")),
         }
     }
@@ -168,21 +177,63 @@ pub fn end_session(session: &Session, condition: StreamCondition, text: &str) {
 /// claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// For the audit, as in `uid=1000(anna)`.
+    /// For the audit, as in `uid=1000(anna)` or `anna@example.org`.
     pub who: String,
     /// The door, as in `socket`.
     pub from: String,
     pub role: Role,
     /// When the connection was made that this came in by.
     pub connected: Instant,
+    /// Where the request came from, at doors that have a network on the other side.
+    pub address: Option<IpAddr>,
+    /// Who may do less than the role allows.
+    pub scope: Option<Arc<Scope>>,
+}
+
+impl Actor {
+    /// Somebody who has just come in and whom nothing but the role limits.
+    pub fn new(who: impl Into<String>, from: impl Into<String>, role: Role) -> Actor {
+        Actor {
+            who: who.into(),
+            from: from.into(),
+            role,
+            connected: Instant::now(),
+            address: None,
+            scope: None,
+        }
+    }
 }
 
 /// What somebody may do here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Root, and the user whom the server runs as: everything.
-    Owner,
+    /// A member of the view group: looks, but not at what people write.
+    Viewer,
     /// A member of the admin group: everything but what could lock all of them out.
     Operator,
+    /// Root, and the user whom the server runs as: everything.
+    Owner,
+}
+
+/// The part of a role that somebody has: these operations on these hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Any one of them suffices.
+    pub grants: Vec<Grant>,
+    /// Empty stands for the whole server.
+    pub hosts: Vec<String>,
+    /// Whose it is, as in `the API key "ci"`.
+    pub of: String,
 }

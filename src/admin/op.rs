@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{account, config, log, server, session};
-use super::{Context, wire};
+use super::{Context, ejabberd, wire};
+use crate::jid::Jid;
 use crate::store::StoreError;
 
-/// Every operation there is, in the order in which help shows them.
+/// Every operation there is, in the order in which help shows them. ejabberd's commands are not
+/// among them; see [`Entry::find`].
 pub const OPS: &[Entry] = &[
     Entry::of::<account::Add>(),
     Entry::of::<account::List>(),
@@ -20,6 +23,7 @@ pub const OPS: &[Entry] = &[
     Entry::of::<account::Lock>(),
     Entry::of::<account::Unlock>(),
     Entry::of::<account::Remove>(),
+    Entry::of::<account::CheckPassword>(),
     Entry::of::<session::List>(),
     Entry::of::<session::Kick>(),
     Entry::of::<server::Status>(),
@@ -43,21 +47,55 @@ pub enum Class {
     LockOut,
 }
 
+impl Class {
+    /// As in `safe`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Safe => "safe",
+            Class::Reversible => "reversible",
+            Class::Destructive => "destructive",
+            Class::LockOut => "lock_out",
+        }
+    }
+}
+
+/// One call that the documentation shows: JSON of the arguments and of what comes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    pub arguments: &'static str,
+    pub output: &'static str,
+}
+
 /// An act of an operator. The struct holds its arguments.
 ///
 /// Serialisation is for the audit: a `Secret` comes out masked. [`Operation::to_wire`] is for the
 /// way from a client to the server.
-pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
+pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     /// As in `account.add`.
     const NAME: &'static str;
     /// One line for help texts.
     const SUMMARY: &'static str;
     const CLASS: Class;
-    type Output: Serialize + DeserializeOwned + Send;
+    /// It shows what people have written or whom they know: bodies, archives, contact lists. For
+    /// operators, not for viewers.
+    const PRIVATE: bool = false;
+    const EXAMPLE: Example;
+    type Output: Serialize + DeserializeOwned + JsonSchema + Send;
 
     /// What it is done to, for the audit; often a JID.
     fn target(&self) -> String {
         String::new()
+    }
+
+    /// The one host that it reaches, if there is one: who may act on some hosts only is held to
+    /// it. Without one the operation concerns the whole server.
+    fn host(&self) -> Option<String> {
+        Jid::parse(&self.target()).ok().map(|jid| jid.domain().to_owned())
+    }
+
+    /// How far these arguments reach, where that depends on them. Never less than what they do.
+    fn class(&self) -> Class {
+        Self::CLASS
     }
 
     /// The arguments as they go to the server. Operations with secrets put them in here.
@@ -69,17 +107,32 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     fn run(self, cx: &Context) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
 }
 
-/// Any operation, with its types erased.
+/// Any operation, with its types erased: one of ours, or a command of ejabberd's that is a
+/// translation of one.
 pub struct Entry {
     pub name: &'static str,
+    /// The operation of ours that it is.
+    pub operation: &'static str,
     pub summary: &'static str,
     pub class: Class,
-    prepare: fn(Value) -> Result<Prepared, Refusal>,
+    pub private: bool,
+    pub example: Example,
+    /// What only commands of ejabberd's have.
+    pub compat: Option<ejabberd::Compat>,
+    /// Describes the arguments.
+    pub arguments: fn(&mut SchemaGenerator) -> Schema,
+    /// Describes what comes out.
+    pub output: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) prepare: fn(Value, &Context) -> Result<Prepared, Refusal>,
+    #[cfg(test)]
+    pub(super) reads_output: fn(Value) -> Result<Value, serde_json::Error>,
 }
 
 /// An operation with its arguments read: ready to be permitted, run and written down.
 pub struct Prepared {
     pub target: String,
+    pub host: Option<String>,
+    pub class: Class,
     /// The arguments, without secrets.
     pub arguments: Value,
     run: Box<dyn for<'c> FnOnce(&'c Context) -> Running<'c> + Send>,
@@ -88,6 +141,22 @@ pub struct Prepared {
 type Running<'c> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'c>>;
 
 impl Prepared {
+    /// `operation`, whose arguments are written down as `arguments` and whose outcome goes out as
+    /// `show` says.
+    pub(super) fn new<O: Operation>(
+        operation: O,
+        arguments: Value,
+        show: impl FnOnce(Result<O::Output, Refusal>) -> Result<Value, Refusal> + Send + 'static,
+    ) -> Prepared {
+        Prepared {
+            target: operation.target(),
+            host: operation.host(),
+            class: operation.class(),
+            arguments,
+            run: Box::new(move |cx| Box::pin(async move { show(operation.run(cx).await) })),
+        }
+    }
+
     pub async fn run(self, cx: &Context) -> Result<Value, Refusal> {
         (self.run)(cx).await
     }
@@ -95,36 +164,53 @@ impl Prepared {
 
 impl Entry {
     pub const fn of<O: Operation>() -> Entry {
-        Entry { name: O::NAME, summary: O::SUMMARY, class: O::CLASS, prepare: prepare::<O> }
+        Entry {
+            name: O::NAME,
+            operation: O::NAME,
+            summary: O::SUMMARY,
+            class: O::CLASS,
+            private: O::PRIVATE,
+            example: O::EXAMPLE,
+            compat: None,
+            arguments: SchemaGenerator::subschema_for::<O>,
+            output: SchemaGenerator::subschema_for::<O::Output>,
+            prepare: prepare::<O>,
+            #[cfg(test)]
+            reads_output: |value| serde_json::to_value(serde_json::from_value::<O::Output>(value)?),
+        }
     }
 
-    /// The operation of that name.
+    /// The operation of that name, ours or ejabberd's; of the latter the newest version.
     pub fn find(name: &str) -> Option<&'static Entry> {
-        OPS.iter().find(|entry| entry.name == name)
+        OPS.iter().find(|entry| entry.name == name).or_else(|| ejabberd::find(name, u32::MAX))
+    }
+
+    /// All operations: ours, then ejabberd's.
+    pub fn all() -> impl Iterator<Item = &'static Entry> {
+        OPS.iter().chain(ejabberd::COMMANDS.iter().copied().flatten())
+    }
+
+    /// The kind of thing it is done to: `account` of `account.add`.
+    pub fn group(&self) -> &'static str {
+        self.operation.split('.').next().unwrap_or_default()
     }
 
     /// Reads the arguments.
     ///
     /// # Errors
     /// If they do not fit the operation.
-    pub fn prepare(&self, arguments: Value) -> Result<Prepared, Refusal> {
-        (self.prepare)(arguments)
+    pub fn prepare(&self, arguments: Value, cx: &Context) -> Result<Prepared, Refusal> {
+        (self.prepare)(arguments, cx)
     }
 }
 
-fn prepare<O: Operation>(arguments: Value) -> Result<Prepared, Refusal> {
+fn prepare<O: Operation>(arguments: Value, _: &Context) -> Result<Prepared, Refusal> {
     let operation: O = wire::arguments(arguments)
         .map_err(|error| Refusal::usage(format!("{}: {error}", O::NAME)))?;
-    Ok(Prepared {
-        target: operation.target(),
-        arguments: serde_json::to_value(&operation).unwrap_or_default(),
-        run: Box::new(move |cx| {
-            Box::pin(async move {
-                let output = operation.run(cx).await?;
-                serde_json::to_value(output).map_err(|error| Refusal::bug(&error))
-            })
-        }),
-    })
+    let arguments = serde_json::to_value(&operation).unwrap_or_default();
+    Ok(Prepared::new(operation, arguments, |outcome| {
+        serde_json::to_value(outcome?).map_err(|error| Refusal::bug(&error))
+    }))
 }
 
 /// Why an operation was not done.
@@ -154,6 +240,8 @@ pub enum RefusalKind {
     NotFound,
     /// It exists already, or is in use.
     Conflict,
+    /// Asked for more often than allowed; later it may be had.
+    TooOften,
     /// Nothing is wrong with the request; the server cannot do it now.
     Unavailable,
     /// A fault of ours.
@@ -208,6 +296,7 @@ impl From<StoreError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::testing;
     use crate::config::value::Secret;
 
     #[test]
@@ -219,26 +308,52 @@ mod tests {
         assert!(names.iter().all(|name| name.split('.').count() == 2), "{names:?}");
     }
 
-    #[test]
-    fn passwords_travel_and_stay_out_of_the_audit() {
+    #[tokio::test]
+    async fn passwords_travel_and_stay_out_of_the_audit() {
+        let (_dir, cx) = testing::offline();
         let password = Secret::new("correct horse");
         let add = account::Add { jid: "a@b".to_owned(), password };
         assert_eq!(add.to_wire()["password"], "correct horse");
-        let prepared = Entry::find("account.add").unwrap().prepare(add.to_wire()).ok().unwrap();
+        let entry = Entry::find("account.add").unwrap();
+        let prepared = entry.prepare(add.to_wire(), &cx).ok().unwrap();
         assert_eq!(prepared.arguments, serde_json::json!({"jid": "a@b", "password": "***"}));
         assert_eq!(prepared.target, "a@b");
+        assert_eq!(prepared.host.as_deref(), Some("b"));
     }
 
-    #[test]
-    fn unknown_and_missing_arguments_are_named() {
+    #[tokio::test]
+    async fn unknown_and_missing_arguments_are_named() {
+        let (_dir, cx) = testing::offline();
         let entry = Entry::find("account.lock").unwrap();
         for (arguments, told) in [
             (serde_json::json!({"jid": "a@b", "reason": "", "why": ""}), "unknown field `why`"),
             (serde_json::json!({"reason": ""}), "missing field `jid`"),
         ] {
-            let refusal = entry.prepare(arguments).err().unwrap();
+            let refusal = entry.prepare(arguments, &cx).err().unwrap();
             assert_eq!(refusal.kind, RefusalKind::Usage);
             assert!(refusal.text.contains(told), "{refusal}");
+        }
+    }
+
+    /// What the documentation shows is what there is: arguments that are read, and an output that
+    /// is written as it stands.
+    #[tokio::test]
+    async fn examples_fit_their_types() {
+        let (_dir, cx) = testing::offline();
+        for entry in Entry::all() {
+            let read = |what, text| -> Value {
+                serde_json::from_str(text)
+                    .unwrap_or_else(|error| panic!("{} {what}: {error}", entry.name))
+            };
+            let arguments = read("arguments", entry.example.arguments);
+            if let Err(refusal) = entry.prepare(arguments, &cx) {
+                panic!("{} {refusal}", entry.name);
+            }
+            let output = read("output", entry.example.output);
+            match (entry.reads_output)(output.clone()) {
+                Ok(again) => assert_eq!(again, output, "{}", entry.name),
+                Err(error) => panic!("{} output: {error}", entry.name),
+            }
         }
     }
 }

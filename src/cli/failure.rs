@@ -86,6 +86,7 @@ impl From<Refusal> for Failure {
             RefusalKind::Denied => (FAILED, "denied"),
             RefusalKind::NotFound => (FAILED, "not_found"),
             RefusalKind::Conflict => (CONFLICT, "conflict"),
+            RefusalKind::TooOften => (FAILED, "too_often"),
             RefusalKind::Unavailable => (UNREACHABLE, "unreachable"),
             RefusalKind::Bug => (FAILED, "bug"),
         };

@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
@@ -164,12 +163,7 @@ enum HoldError {
 
 /// Who works on the data directory by hand: whoever may open it is its owner.
 fn actor() -> Actor {
-    Actor {
-        who: format!("uid={}", rustix::process::geteuid().as_raw()),
-        from: "cli".to_owned(),
-        role: Role::Owner,
-        connected: Instant::now(),
-    }
+    Actor::new(format!("uid={}", rustix::process::geteuid().as_raw()), "cli", Role::Owner)
 }
 
 /// Files made here by another user, root above all, would be closed to the server.

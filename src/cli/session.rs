@@ -34,7 +34,7 @@ impl Session {
         let mut client = Reach::server(common)?;
         match self {
             Session::List { host, account } => {
-                let sessions = client.call(&List { host, account, max: 0 })?;
+                let sessions = client.call(&List { host, account, ..List::default() })?;
                 out.show(&sessions, |sessions| {
                     if sessions.sessions.is_empty() {
                         return "No sessions.".to_owned();

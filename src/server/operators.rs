@@ -10,12 +10,17 @@ use crate::admin::Running;
 use crate::admin::op::Refusal;
 use crate::config::Change;
 use crate::router::Router;
+use crate::stream::Streams;
 use crate::telemetry::Telemetry;
 use crate::time::Now;
 
 impl Running for Server {
     fn router(&self) -> &Arc<Router> {
         &self.router
+    }
+
+    fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     fn telemetry(&self) -> &Telemetry {

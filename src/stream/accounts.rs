@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::Streams;
 use super::negotiate::{Account, Answer, Ask, BindRefusal, BindRequest, SignedIn};
 use crate::auth::devices::TokenRefusal;
+use crate::auth::mechanism::Facts;
+use crate::auth::plain::{PlainJob, PlainVerdict};
 use crate::auth::{
-    AgentId, Credentials, Hash, HtMechanism, MechanismName, Plus, ScramKeys, Token, TokenUse,
-    Tokens, UserAgent,
+    AgentId, Credentials, Hash, HtMechanism, MechanismName, Offer, Password, Plus, ScramKeys,
+    Token, TokenUse, Tokens, UserAgent,
 };
 use crate::config::{HostConfig, Mechanism};
 use crate::jid::BareJid;
@@ -54,13 +56,7 @@ async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answ
             Answer::Credentials(credentials(streams, &jid).await?)
         }
         Ask::VerifyPlain(job) => {
-            // One per core at a time: guesses queue up, the server goes on.
-            let Ok(_turn) = streams.hashing.acquire().await else { return Ok(Answer::Unavailable) };
-            match tokio::task::spawn_blocking(move || job.run()).await {
-                Ok(verdict) => Answer::Plain(verdict),
-                // The job panicked; whoever it was has proved nothing.
-                Err(_) => Answer::Unavailable,
-            }
+            hash(streams, *job).await.map_or(Answer::Unavailable, Answer::Plain)
         }
         Ask::Tokens { account, agent, mechanism } => {
             if !streams.may_try(ip, &account) {
@@ -92,6 +88,73 @@ async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answ
         // These need the connection and are answered by `signin`.
         Ask::Bind(_) | Ask::Resume(_) => Answer::Unavailable,
     })
+}
+
+/// What a password proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Right,
+    Wrong,
+    /// Right, but nobody is let in.
+    Locked,
+    /// Not tried: too many were wrong of late.
+    TooOften,
+}
+
+impl Streams {
+    /// Tries the password of `jid` for somebody at `address`, at the same price and under the same
+    /// limits as PLAIN at sign-in.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub async fn check_password(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        jid: &BareJid,
+        password: &str,
+    ) -> Result<Verdict, StoreError> {
+        if !self.may_try(address, jid) {
+            return Ok(Verdict::TooOften);
+        }
+        let found = credentials(self, jid).await?;
+        let Ok(password) = Password::prepare(password) else {
+            self.note_failure(address, Some(jid));
+            return Ok(Verdict::Wrong);
+        };
+        let mut iterations = self.iterations.load().to_vec();
+        if iterations.is_empty() {
+            iterations.extend(self.router.host(jid.domain()).map(|host| host.scram_iterations));
+        }
+        let facts = Facts {
+            domain: jid.domain(),
+            from: None,
+            channel: None,
+            offer: &Offer::default(),
+            secret: &self.secret,
+            iterations: &iterations,
+            now: Now::read(),
+        };
+        let credentials = found.as_ref().map(|(_, credentials)| credentials);
+        let job = PlainJob::new(password, jid, credentials, &facts);
+        let tried = hash(self, job).await;
+        let (Some((account, _)), Some(PlainVerdict { right: true, derived })) = (found, tried)
+        else {
+            self.note_failure(address, Some(jid));
+            return Ok(Verdict::Wrong);
+        };
+        for keys in &derived {
+            self.router.store.accounts().add_keys(jid, scram_row(keys)).await?;
+        }
+        Ok(if account.locked { Verdict::Locked } else { Verdict::Right })
+    }
+}
+
+/// Tries a password where it does not hold up other work. `None`: whoever it was has proved
+/// nothing.
+async fn hash(streams: &Streams, job: PlainJob) -> Option<PlainVerdict> {
+    // One per core at a time: guesses queue up, the server goes on.
+    let _turn = streams.hashing.acquire().await.ok()?;
+    tokio::task::spawn_blocking(move || job.run()).await.ok()
 }
 
 async fn account(streams: &Streams, jid: &BareJid) -> Result<Option<Account>, StoreError> {

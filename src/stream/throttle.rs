@@ -57,11 +57,13 @@ impl Streams {
         self.throttle.set_limits(limits);
     }
 
-    /// May somebody at this address try this account now?
-    pub(super) fn may_try(&self, address: IpAddr, account: &BareJid) -> bool {
+    /// May somebody at this address, or on this machine, try this account now?
+    pub(super) fn may_try(&self, from: impl Into<Option<IpAddr>>, account: &BareJid) -> bool {
         let now = Now::read();
-        let trusted = self.router.config.load().limits.trusts(address);
-        let source = trusted || self.throttle.sources.lock().has(&Source::from(address), 1, now);
+        let source = from.into().is_none_or(|address| {
+            self.router.config.load().limits.trusts(address)
+                || self.throttle.sources.lock().has(&Source::from(address), 1, now)
+        });
         source && self.throttle.accounts.lock().has(account, 1, now)
     }
 
@@ -76,11 +78,13 @@ impl Streams {
         guests.take((host.domain.clone(), Source::from(address)), 1, Now::read()).is_ok()
     }
 
-    /// Somebody at this address failed to prove that he is `account`.
-    pub(super) fn note_failure(&self, address: IpAddr, account: Option<&BareJid>) {
+    /// Somebody at this address, or on this machine, failed to prove that he is `account`.
+    pub(super) fn note_failure(&self, from: impl Into<Option<IpAddr>>, account: Option<&BareJid>) {
         let now = Now::read();
         // Running dry is what the buckets are for; nothing to do about it here.
-        let _ = self.throttle.sources.lock().take(Source::from(address), 1, now);
+        if let Some(address) = from.into() {
+            let _ = self.throttle.sources.lock().take(Source::from(address), 1, now);
+        }
         if let Some(account) = account {
             let _ = self.throttle.accounts.lock().take(account.clone(), 1, now);
         }

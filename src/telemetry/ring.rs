@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -14,7 +15,7 @@ use crate::time::Now;
 const SUBSCRIBER_LAG_MAX: usize = 1024;
 
 /// One line of the log. Texts hold no control characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// XEP-0082 time, UTC.
     pub time: String,

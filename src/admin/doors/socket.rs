@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::users;
-use crate::admin::op::{OPS, Refusal};
+use crate::admin::op::{Entry, Refusal};
 use crate::admin::ops::log::Tail;
 use crate::admin::wire::{
     self, Body, FOLLOW, Greeting, Hello, LINE_BYTES_MAX, PROTOCOL, Reply, Request,
@@ -137,7 +137,10 @@ async fn visit(stream: UnixStream, server: &Arc<dyn Running>, grouped: bool) -> 
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         role: actor.role,
-        operations: OPS.iter().map(|entry| entry.name.to_owned()).collect(),
+        operations: Entry::all()
+            .filter(|entry| run::may_ever(&actor, entry))
+            .map(|entry| entry.name.to_owned())
+            .collect(),
     };
     write(&mut writer, &Greeting::Hello(hello)).await?;
     let mut reader = BufReader::new(reader);
@@ -189,12 +192,7 @@ fn actor(stream: &UnixStream, grouped: bool) -> Result<Actor, Refusal> {
         }
     };
     let name = users::user_name(peer.uid()).map_or_else(String::new, |name| format!("({name})"));
-    Ok(Actor {
-        who: format!("uid={}{name}", peer.uid()),
-        from: "socket".to_owned(),
-        role,
-        connected: Instant::now(),
-    })
+    Ok(Actor::new(format!("uid={}{name}", peer.uid()), "socket", role))
 }
 
 enum Line {

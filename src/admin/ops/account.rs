@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admin::Context;
-use crate::admin::op::{Class, Operation, Refusal, RefusalKind};
+use crate::admin::op::{Class, Example, Operation, Refusal, RefusalKind};
 use crate::auth::credentials::{Credentials, Password as Prepared};
 use crate::auth::hash::Hash;
 use crate::config::value::Secret;
@@ -15,7 +16,7 @@ use crate::config::{HostConfig, Mechanism};
 use crate::delivery::presence;
 use crate::jid::BareJid;
 use crate::store::accounts::{self, ScramRow};
-use crate::stream::accounts::scram_row;
+use crate::stream::accounts::{Verdict, scram_row};
 use crate::time::Now;
 use crate::xml::stream_error::StreamCondition;
 
@@ -25,7 +26,7 @@ const PAGE_MAX: usize = 1000;
 const SESSIONS_END_MAX: Duration = Duration::from_secs(3);
 
 /// Arguments that name one account, and nothing else to tell of the outcome.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     pub jid: String,
     /// Sessions that ended by it.
@@ -34,7 +35,7 @@ pub struct Done {
 }
 
 /// Makes an account.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Add {
     pub jid: String,
@@ -45,6 +46,10 @@ impl Operation for Add {
     const NAME: &'static str = "account.add";
     const SUMMARY: &'static str = "Make an account";
     const CLASS: Class = Class::Reversible;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org", "password": "correct horse battery"}"#,
+        output: r#"{"jid": "anna@example.org", "sessions_ended": 0}"#,
+    };
     type Output = Done;
 
     fn target(&self) -> String {
@@ -76,7 +81,7 @@ fn exists(jid: &BareJid) -> Refusal {
 }
 
 /// Lists accounts by host and name.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct List {
     /// Only this host; all hosts if empty.
@@ -90,7 +95,7 @@ pub struct List {
 }
 
 /// A page of accounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Accounts {
     pub accounts: Vec<Account>,
     /// Where the next page begins, if there is one.
@@ -98,7 +103,7 @@ pub struct Accounts {
 }
 
 /// An account as operators see it. Times are XEP-0082 text, UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     pub jid: String,
     pub created: String,
@@ -109,7 +114,7 @@ pub struct Account {
     pub sessions: Option<usize>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Locked {
     pub since: String,
     pub reason: String,
@@ -119,7 +124,15 @@ impl Operation for List {
     const NAME: &'static str = "account.list";
     const SUMMARY: &'static str = "List accounts";
     const CLASS: Class = Class::Safe;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"host": "example.org", "max": 100}"#,
+        output: r#"{"accounts": [{"jid": "anna@example.org", "created": "2026-11-23T20:00:00Z", "last_seen": null, "locked": null, "sessions": 1}], "next": null}"#,
+    };
     type Output = Accounts;
+
+    fn target(&self) -> String {
+        self.host.clone()
+    }
 
     async fn run(self, cx: &Context) -> Result<Accounts, Refusal> {
         let max = if self.max == 0 { PAGE_MAX } else { self.max.min(PAGE_MAX) };
@@ -162,7 +175,7 @@ fn show(cx: &Context, row: accounts::Account) -> Account {
 
 /// Sets a new password. Sessions and signed-in devices end, since they may be what the change is
 /// about.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Password {
     pub jid: String,
@@ -173,6 +186,10 @@ impl Operation for Password {
     const NAME: &'static str = "account.password";
     const SUMMARY: &'static str = "Set an account's password and sign its devices out";
     const CLASS: Class = Class::Destructive;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org", "password": "correct horse battery"}"#,
+        output: r#"{"jid": "anna@example.org", "sessions_ended": 2}"#,
+    };
     type Output = Done;
 
     fn target(&self) -> String {
@@ -195,7 +212,7 @@ impl Operation for Password {
 }
 
 /// Keeps an account and all that is its own, but lets nobody in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     pub jid: String,
@@ -208,6 +225,10 @@ impl Operation for Lock {
     const NAME: &'static str = "account.lock";
     const SUMMARY: &'static str = "Let nobody sign in to an account, and sign its devices out";
     const CLASS: Class = Class::Reversible;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org", "reason": "Sent spam"}"#,
+        output: r#"{"jid": "anna@example.org", "sessions_ended": 1}"#,
+    };
     type Output = Done;
 
     fn target(&self) -> String {
@@ -227,7 +248,7 @@ impl Operation for Lock {
 }
 
 /// Undoes [`Lock`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unlock {
     pub jid: String,
@@ -237,6 +258,10 @@ impl Operation for Unlock {
     const NAME: &'static str = "account.unlock";
     const SUMMARY: &'static str = "Let a locked account sign in again";
     const CLASS: Class = Class::Reversible;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org"}"#,
+        output: r#"{"jid": "anna@example.org", "sessions_ended": 0}"#,
+    };
     type Output = Done;
 
     fn target(&self) -> String {
@@ -252,7 +277,7 @@ impl Operation for Unlock {
 }
 
 /// Erases an account and all that is its own.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Remove {
     pub jid: String,
@@ -262,6 +287,10 @@ impl Operation for Remove {
     const NAME: &'static str = "account.remove";
     const SUMMARY: &'static str = "Erase an account with its archive, contacts and settings";
     const CLASS: Class = Class::Destructive;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org"}"#,
+        output: r#"{"jid": "anna@example.org", "sessions_ended": 1}"#,
+    };
     type Output = Done;
 
     fn target(&self) -> String {
@@ -290,6 +319,63 @@ impl Operation for Remove {
         presence::farewell(&cx.router(), &jid, Now::read()).await?;
         cx.store().accounts().remove(&jid).await?;
         Ok(Done { jid: jid.to_string(), sessions_ended })
+    }
+}
+
+/// Tries a password, as a sign-in would: failures count against the caller's address and the
+/// account.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckPassword {
+    pub jid: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PasswordCheck {
+    /// The account would be let in.
+    pub right: bool,
+    /// Why not, for operators.
+    pub because: Option<String>,
+}
+
+impl Operation for CheckPassword {
+    const NAME: &'static str = "account.check_password";
+    const SUMMARY: &'static str = "Try an account's password";
+    const CLASS: Class = Class::Safe;
+    const PRIVATE: bool = true;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org", "password": "correct horse battery"}"#,
+        output: r#"{"right": false, "because": "the password is wrong"}"#,
+    };
+    type Output = PasswordCheck;
+
+    fn target(&self) -> String {
+        self.jid.clone()
+    }
+
+    fn to_wire(&self) -> Value {
+        serde_json::json!({ "jid": self.jid, "password": self.password.reveal() })
+    }
+
+    async fn run(self, cx: &Context) -> Result<PasswordCheck, Refusal> {
+        let streams = cx.running()?.streams();
+        let (jid, _) = account(cx, &self.jid)?;
+        let address = cx.actor().and_then(|actor| actor.address);
+        let because = match streams.check_password(address, &jid, self.password.reveal()).await? {
+            Verdict::Right => None,
+            // Whether there is such an account can be asked elsewhere; a wrong name is a wrong
+            // password here as it is at sign-in.
+            Verdict::Wrong => Some("the password is wrong"),
+            Verdict::Locked => Some("the password is right and the account is locked"),
+            Verdict::TooOften => {
+                return Err(Refusal::new(
+                    RefusalKind::TooOften,
+                    "too many wrong passwords were tried; wait a minute",
+                ));
+            }
+        };
+        Ok(PasswordCheck { right: because.is_none(), because: because.map(str::to_owned) })
     }
 }
 
@@ -444,12 +530,7 @@ mod tests {
         use crate::admin::{Actor, Role, run};
         let dir = tempfile::tempdir().unwrap();
         let cx = context(dir.path()).await;
-        let actor = Actor {
-            who: "uid=1(eve)".to_owned(),
-            from: "test".to_owned(),
-            role: Role::Operator,
-            connected: std::time::Instant::now(),
-        };
+        let actor = Actor::new("uid=1(eve)", "test", Role::Operator);
         for (name, arguments) in [
             ("account.lock", serde_json::json!({"jid": "ann@a.org", "reason": "spam"})),
             ("account.password", serde_json::json!({"jid": "no@a.org", "password": "pencil"})),

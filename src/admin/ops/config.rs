@@ -1,17 +1,18 @@
 //! The settings: reload.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::Context;
-use crate::admin::op::{Class, Operation, Refusal};
+use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::config::{self, Change};
 
 /// Reads the config file again and brings it into force, whole or not at all.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {}
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     pub changes: Vec<Change>,
     /// What is doubtful about the new settings.
@@ -22,6 +23,10 @@ impl Operation for Reload {
     const NAME: &'static str = "config.reload";
     const SUMMARY: &'static str = "Bring the config file into force";
     const CLASS: Class = Class::Reversible;
+    const EXAMPLE: Example = Example {
+        arguments: "{}",
+        output: r#"{"changes": [{"path": "log.level", "old": "info", "new": "debug", "effect": "live"}], "warnings": []}"#,
+    };
     type Output = Reloaded;
 
     async fn run(self, cx: &Context) -> Result<Reloaded, Refusal> {

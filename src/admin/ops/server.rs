@@ -1,19 +1,20 @@
 //! The server itself: status, metrics, stop.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::Context;
-use crate::admin::op::{Class, Operation, Refusal};
+use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::router::sessions::Flag;
 use crate::telemetry::METRICS;
 use crate::time::Now;
 
 /// How the server is.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Status {}
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     pub running: bool,
     pub version: String,
@@ -23,7 +24,7 @@ pub struct Summary {
     pub hosts: Vec<Host>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     pub pid: u32,
     /// XEP-0082 time.
@@ -37,7 +38,7 @@ pub struct Process {
     pub log_lines_dropped: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     pub domain: String,
     pub accounts: u64,
@@ -49,6 +50,10 @@ impl Operation for Status {
     const NAME: &'static str = "server.status";
     const SUMMARY: &'static str = "Show how the server is";
     const CLASS: Class = Class::Safe;
+    const EXAMPLE: Example = Example {
+        arguments: "{}",
+        output: r#"{"running": true, "version": "0.1.0", "process": {"pid": 1234, "started": "2026-11-23T20:00:00Z", "uptime_secs": 60, "connections": 2, "sessions": 2, "memory_bytes": 16777216, "log_lines_dropped": 0}, "data_dir": "/var/lib/coucou", "hosts": [{"domain": "example.org", "accounts": 3, "sessions": 2}]}"#,
+    };
     type Output = Summary;
 
     async fn run(self, cx: &Context) -> Result<Summary, Refusal> {
@@ -88,11 +93,11 @@ fn resident_bytes() -> Option<u64> {
 }
 
 /// The counters of the running server.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {}
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metric {
     pub name: String,
     pub help: String,
@@ -105,6 +110,10 @@ impl Operation for Metrics {
     const NAME: &'static str = "server.metrics";
     const SUMMARY: &'static str = "Read the counters";
     const CLASS: Class = Class::Safe;
+    const EXAMPLE: Example = Example {
+        arguments: "{}",
+        output: r#"[{"name": "sessions", "help": "Sessions, connected or waiting for their client.", "counter": false, "value": 2}]"#,
+    };
     type Output = Vec<Metric>;
 
     async fn run(self, cx: &Context) -> Result<Vec<Metric>, Refusal> {
@@ -131,7 +140,7 @@ impl Operation for Metrics {
 }
 
 /// Ends the server in order: clients are told, what waits is written to disk.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {}
 
@@ -139,6 +148,7 @@ impl Operation for Stop {
     const NAME: &'static str = "server.stop";
     const SUMMARY: &'static str = "Stop the server";
     const CLASS: Class = Class::LockOut;
+    const EXAMPLE: Example = Example { arguments: "{}", output: "null" };
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<(), Refusal> {

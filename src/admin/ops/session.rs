@@ -1,9 +1,10 @@
 //! Sessions: list, kick.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account;
-use crate::admin::op::{Class, Operation, Refusal};
+use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::admin::{Context, end_session};
 use crate::jid::Jid;
 use crate::router::Session as Live;
@@ -17,7 +18,7 @@ use crate::xml::stream_error::StreamCondition;
 const PAGE_MAX: usize = 1000;
 
 /// Lists sessions, the newest first.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct List {
     /// Only this host; all hosts if empty.
@@ -26,9 +27,12 @@ pub struct List {
     pub account: Option<String>,
     /// Sessions at most; 0 stands for as many as fit in an answer.
     pub max: usize,
+    /// All of them, however many: for lists of nothing but names.
+    #[serde(skip)]
+    pub whole: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sessions {
     pub sessions: Vec<Session>,
     /// Sessions that fit the request; more than are listed if the list is cut off.
@@ -36,7 +40,7 @@ pub struct Sessions {
 }
 
 /// A session as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     pub jid: String,
     /// The client's address, as the log's privacy switch allows.
@@ -61,7 +65,15 @@ impl Operation for List {
     const NAME: &'static str = "session.list";
     const SUMMARY: &'static str = "List the sessions there are";
     const CLASS: Class = Class::Safe;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"host": "example.org"}"#,
+        output: r#"{"sessions": [{"jid": "anna@example.org/phone", "address": "192.0.2.1", "tls": "TLSv1.3", "mechanism": "SCRAM-SHA-256-PLUS", "since": "2026-11-23T20:00:00Z", "idle_secs": 4, "state": "connected", "available": true, "priority": 0, "waiting": 0}], "count": 1}"#,
+    };
     type Output = Sessions;
+
+    fn target(&self) -> String {
+        self.account.clone().unwrap_or_else(|| self.host.clone())
+    }
 
     async fn run(self, cx: &Context) -> Result<Sessions, Refusal> {
         let server = cx.running()?;
@@ -73,7 +85,11 @@ impl Operation for List {
         all.retain(|session| hosts.iter().any(|host| host.domain == session.jid.domain()));
         let since = |session: &Live| session.facts.lock().since;
         all.sort_by(|a, b| since(b).cmp(&since(a)).then_with(|| a.jid.cmp(&b.jid)));
-        let max = if self.max == 0 { PAGE_MAX } else { self.max.min(PAGE_MAX) };
+        let max = match self.max {
+            _ if self.whole => all.len(),
+            0 => PAGE_MAX,
+            max => max.min(PAGE_MAX),
+        };
         let now = Now::read();
         Ok(Sessions {
             count: all.len(),
@@ -101,7 +117,7 @@ fn show(cx: &Context, session: &Live, now: Now) -> Session {
 }
 
 /// Ends sessions. Their devices have to sign in anew, by password.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kick {
     /// A full JID for one session, a bare one for all of an account.
@@ -111,7 +127,7 @@ pub struct Kick {
     pub reason: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kicked {
     /// The sessions that were told to end.
     pub jids: Vec<String>,
@@ -121,6 +137,10 @@ impl Operation for Kick {
     const NAME: &'static str = "session.kick";
     const SUMMARY: &'static str = "End a session, or all sessions of an account";
     const CLASS: Class = Class::Destructive;
+    const EXAMPLE: Example = Example {
+        arguments: r#"{"jid": "anna@example.org/phone", "reason": "Please sign in again"}"#,
+        output: r#"{"jids": ["anna@example.org/phone"]}"#,
+    };
     type Output = Kicked;
 
     fn target(&self) -> String {
