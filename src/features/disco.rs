@@ -13,7 +13,7 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 
 use super::{
-    ALL, Ctx, Feature, Handled, Iq, Reply, Target, Who, caps, contacts, done, get, on, xep,
+    ALL, Ctx, Feature, Handled, Iq, Reply, Target, Who, adhoc, caps, contacts, done, get, on, xep,
 };
 
 pub const FEATURE: Feature = Feature {
@@ -63,7 +63,11 @@ fn info(target: Target, host: &HostConfig, category: &str, typ: &str) -> Element
 }
 
 fn info_of_host<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
-    done(at_node(&iq, host_info(cx.host)))
+    let command = iq.payload.get("node").and_then(|node| adhoc::info(cx, node));
+    done(match command {
+        Some(info) => info.map(Reply::Result),
+        None => at_node(&iq, host_info(cx.host)),
+    })
 }
 
 fn info_of_account<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
@@ -80,6 +84,9 @@ fn at_node(iq: &Iq, info: Element) -> Result<Reply, StanzaError> {
 }
 
 fn items_of_host<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
+    if iq.payload.get("node") == Some(ns::COMMANDS) {
+        return done(Ok(Reply::Result(adhoc::items(cx))));
+    }
     done(no_node(&iq).map(|()| {
         let items = services_of(cx.router, cx.host).into_iter();
         let items = items.map(|jid| Element::new("item", ns::DISCO_ITEMS).attr("jid", jid));

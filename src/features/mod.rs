@@ -8,6 +8,7 @@
 //! Features never send. They push stanzas into the [`Outbox`] they are handed; `delivery::route`
 //! drains it.
 
+pub mod adhoc;
 pub mod archive;
 pub mod availability;
 pub mod blocking;
@@ -48,6 +49,7 @@ use crate::xml::element::Element;
 
 /// Every feature of the server, in no particular order.
 pub const ALL: &[&Feature] = &[
+    &adhoc::FEATURE,
     &archive::FEATURE,
     &blocking::FEATURE,
     &caps::FEATURE,
@@ -80,10 +82,13 @@ pub struct Feature {
     /// What `<stream:features/>` gains once the client has signed in.
     pub stream: &'static [StreamFeature],
     pub iq: &'static [IqRoute],
+    /// Ad-hoc commands of a host.
+    pub commands: &'static [adhoc::Route],
 }
 
 impl Feature {
-    pub const NONE: Feature = Feature { xeps: &[], disco: &[], stream: &[], iq: &[] };
+    pub const NONE: Feature =
+        Feature { xeps: &[], disco: &[], stream: &[], iq: &[], commands: &[] };
 }
 
 /// A XEP and the version of it that we implement.

@@ -36,6 +36,7 @@ pub const FEATURE: Feature = Feature {
         get(Target::Account, Who::Owner, "query", ns::ROSTER, read),
         set(Target::Account, Who::Owner, "query", ns::ROSTER, write),
     ],
+    ..Feature::NONE
 };
 
 /// Bytes of an item's name, and of each of its groups.

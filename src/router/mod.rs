@@ -2,6 +2,7 @@
 
 pub mod held;
 pub mod mailbox;
+pub mod places;
 pub mod services;
 pub mod sessions;
 pub mod sm;
@@ -16,6 +17,7 @@ use crate::store::Store;
 use crate::time::Now;
 
 pub use mailbox::{Control, Item, Mailbox};
+pub use places::Places;
 pub use services::{Service, Services};
 pub use sessions::{Session, SessionList, Sessions};
 
@@ -26,6 +28,7 @@ pub struct Router {
     pub store: Arc<Store>,
     pub sessions: Sessions,
     pub services: Services,
+    pub places: Places,
     /// When this process began to serve (XEP-0012).
     pub started: Now,
 }
@@ -51,6 +54,7 @@ impl Router {
             store,
             sessions: Sessions::default(),
             services: Services::default(),
+            places: Places::default(),
             started: Now::read(),
         })
     }
