@@ -7,6 +7,7 @@
 
 mod check;
 mod diff;
+pub mod edit;
 pub mod grant;
 mod host;
 mod leaf;
