@@ -307,6 +307,10 @@ pub enum Failure {
     MalformedRequest,
     #[error("the account does not exist, the secret is wrong, or the channel was tampered with")]
     NotAuthorized,
+    /// The secret was right. RFC 6120 has no word for it; of those it has, this one makes no client
+    /// forget its password or token.
+    #[error("the rules of this server do not let this account sign in from here")]
+    NotAdmitted,
     #[error("the server could not look the account up")]
     TemporaryAuthFailure,
 }
@@ -316,7 +320,7 @@ impl Failure {
     pub fn condition(self) -> &'static str {
         match self {
             Failure::Aborted => "aborted",
-            Failure::AccountDisabled => "account-disabled",
+            Failure::AccountDisabled | Failure::NotAdmitted => "account-disabled",
             Failure::CredentialsExpired => "credentials-expired",
             Failure::EncryptionRequired => "encryption-required",
             Failure::IncorrectEncoding => "incorrect-encoding",

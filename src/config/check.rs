@@ -16,7 +16,9 @@ use super::diff::Effect;
 use super::host::host;
 use super::leaf::Choice;
 use super::model::StreamManagement;
-use super::model::{Addresses, Component, Config, Level, Limits, Listen, Log, LogFormat, Storage};
+use super::model::{
+    Addresses, Component, Config, HostConfig, Level, Limits, Listen, Log, LogFormat, Storage,
+};
 use super::problem::{ConfigError, Problem};
 use super::raw::{Document, Table};
 use super::value::IpNet;
@@ -83,7 +85,9 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     let log = table.section("log", |table| log(table, &data_dir));
     let storage = table.section("storage", storage);
     table.effect(Effect::Live);
-    let hosts =
+    // Before the hosts, whose settings name rules.
+    let mut rules = table.rules();
+    let hosts: Vec<Arc<HostConfig>> =
         table.each_domain("hosts", |domain, table| Arc::new(host(table, domain, &data_dir)));
     let components = table.each_domain("components", |domain, table| Component {
         domain,
@@ -93,6 +97,8 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         let help = "add a line `[hosts.\"example.org\"]` with your domain";
         table.report_here("no host", "at least one domain to serve", help);
     }
+    rules.hosts = hosts.iter().map(|host| host.domain.clone()).collect();
+    rules.uses = table.uses();
     Config {
         data_dir,
         admin_socket,
@@ -107,6 +113,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         log,
         storage,
         components,
+        rules: Arc::new(rules),
         settings: Vec::new(),
     }
 }

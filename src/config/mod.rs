@@ -14,6 +14,7 @@ mod leaf;
 pub mod model;
 mod problem;
 mod raw;
+pub mod rules;
 mod show;
 mod template;
 pub mod value;
@@ -29,6 +30,7 @@ pub use model::{
     StreamManagement, TlsFiles,
 };
 pub use problem::{ConfigError, Excerpt, Problem};
+pub use rules::{Access, Allowance, Rules};
 pub use show::{Described, describe, find_path};
 pub use template::{ANNOTATED, Template};
 

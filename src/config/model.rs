@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::raw::Setting;
+use super::rules::{Access, Allowance, Rules};
 use super::value::{IpNet, Secret};
 
 /// Everything that `coucou.toml` says, with defaults filled in.
@@ -31,6 +32,8 @@ pub struct Config {
     pub storage: Storage,
     /// External components (XEP-0114), in the order of the file.
     pub components: Vec<Component>,
+    /// Who is who, and who may do what.
+    pub rules: Arc<Rules>,
     /// Every setting as path and text, sorted by path: what [`super::diff`] compares.
     pub(super) settings: Vec<Setting>,
 }
@@ -226,7 +229,9 @@ pub struct HostConfig {
     pub archive: Archive,
     pub offline: Offline,
     pub roster_items_max: usize,
-    pub sessions_per_account_max: usize,
+    /// Who of those who have an account may sign in.
+    pub sign_in: Access,
+    pub sessions_per_account_max: Allowance,
     pub resource_conflict: ResourceConflict,
     /// Private XML storage (XEP-0049) per account.
     pub private_bytes_max: usize,

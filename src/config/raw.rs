@@ -6,6 +6,9 @@
 //! and its default goes on in its place, so that one run finds all that is wrong. That is why the
 //! tree is not deserialised by serde, which stops at the first fault.
 
+mod conditions;
+mod rules;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,6 +21,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::diff::Effect;
 use super::leaf::{Choice, Wrong, choice, kind, nearest, one_text, size, span};
 use super::problem::{Problem, printable};
+use super::rules::{Rules, Use};
 use super::value::{self, Secret, Size, Span};
 
 /// A setting in force, as [`super::diff`] sees it.
@@ -58,10 +62,11 @@ impl fmt::Display for Shown {
 /// What is gathered while a document is read.
 pub(super) struct Document<'t> {
     text: &'t str,
+    /// Where each line ends.
+    ends: Vec<usize>,
     notes: RefCell<Notes>,
 }
 
-#[derive(Default)]
 struct Notes {
     problems: Vec<Problem>,
     settings: Vec<Setting>,
@@ -71,11 +76,32 @@ struct Notes {
     known: BTreeMap<String, BTreeSet<&'static str>>,
     /// Keys in the file that nobody asked for.
     unknown: Vec<(String, String, Range<usize>)>,
+    /// The rules read so far; settings that take a rule are checked against them.
+    rules: Rules,
+    uses: Vec<Use>,
+    /// Patterns compiled so far.
+    patterns: usize,
 }
 
 impl<'t> Document<'t> {
     pub(super) fn new(text: &'t str) -> Document<'t> {
-        Document { text, notes: RefCell::default() }
+        let notes = Notes {
+            problems: Vec::new(),
+            settings: Vec::new(),
+            places: BTreeMap::new(),
+            known: BTreeMap::new(),
+            unknown: Vec::new(),
+            rules: Rules::known(),
+            uses: Vec::new(),
+            patterns: 0,
+        };
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Document { text, ends, notes: RefCell::new(notes) }
+    }
+
+    /// The line where `span` starts, from 1.
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.ends.partition_point(|end| *end < span.start) + 1
     }
 
     /// A problem at the place of `path`, or of the nearest table around it that is in the file.
@@ -490,7 +516,7 @@ impl<'d, 't> Table<'d, 't> {
         default: Option<String>,
         span: Option<Range<usize>>,
     ) {
-        let line = span.map(|span| line_of(self.document.text, span.start));
+        let line = span.map(|span| self.document.line(&span));
         self.document.notes.borrow_mut().settings.push(Setting {
             path,
             value,
@@ -499,11 +525,6 @@ impl<'d, 't> Table<'d, 't> {
             line,
         });
     }
-}
-
-/// The number of the line that `at` is on, from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn in_file_order<'d>(

@@ -155,6 +155,28 @@ impl IpNet {
         Some(IpNet { address, prefix })
     }
 
+    /// A network of IPv4 addresses mapped into IPv6 as the IPv4 network it is.
+    #[must_use]
+    pub fn unmapped(self) -> IpNet {
+        match self.address {
+            IpAddr::V6(v6) if self.prefix >= 96 => match v6.to_ipv4_mapped() {
+                Some(v4) => IpNet { address: IpAddr::V4(v4), prefix: self.prefix - 96 },
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
+    /// Whether every address of `other` lies within.
+    pub fn covers(&self, other: &IpNet) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
+
+    /// Whether some address lies in both.
+    pub fn overlaps(&self, other: &IpNet) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     /// Whether `address` lies within; an IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

@@ -7,11 +7,14 @@ pub mod services;
 pub mod sessions;
 pub mod sm;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, HostConfig};
+use crate::access::Facts;
+use crate::access::rule::{self, Decision};
+use crate::config::{Access, Allowance, Config, HostConfig};
 use crate::jid::Jid;
 use crate::store::Store;
 use crate::time::Now;
@@ -76,6 +79,30 @@ impl Router {
             return Target::Service(service);
         }
         if config.serves(to.domain()) { Target::Absent } else { Target::Remote }
+    }
+
+    /// Asks a rule of `host` about somebody, with the settings and groups of this moment.
+    pub fn decide(
+        &self,
+        access: &Access,
+        host: &str,
+        jid: Option<&Jid>,
+        address: Option<IpAddr>,
+    ) -> Decision {
+        let groups = self.store.groups().snapshot();
+        let facts = Facts { jid, address, host, groups: &groups };
+        rule::decide(&self.config.load().rules, access, &facts)
+    }
+
+    /// What an allowance of the account's host gives it.
+    pub fn amount(&self, allowance: &Allowance, account: &Jid) -> usize {
+        if let Allowance::Fixed(amount) = allowance {
+            return usize::try_from(*amount).unwrap_or(usize::MAX);
+        }
+        let groups = self.store.groups().snapshot();
+        let host = account.domain();
+        let facts = Facts { jid: Some(account), address: None, host, groups: &groups };
+        rule::amount(&self.config.load().rules, allowance, &facts)
     }
 
     /// Is `domain` a host, service or component of this server, connected or not?

@@ -1,7 +1,7 @@
 //! From an accepted connection to a bound session: does what the sans-IO [`Negotiator`] asks for.
 //! It reads and writes the socket, looks things up in the store, and knows no rule of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use super::negotiate::{
     SmEnabled, SmRequest, StreamLimits,
 };
 use super::{Streams, accounts};
+use crate::access::rule::Decision;
 use crate::auth::{Channel, Failure, MechanismName};
 use crate::config::{Config, HostConfig, ResourceConflict};
 use crate::features;
-use crate::jid::Jid;
+use crate::jid::{BareJid, Jid};
 use crate::net::buffers::Text;
 use crate::net::{ReadOutcome, Socket};
 use crate::router::sessions::{Flag, SessionFacts};
@@ -60,7 +61,7 @@ pub async fn run(
         ..Limits::UNAUTHENTICATED
     });
     let conn = Conn { socket, framer, partial: Vec::new(), peer, lang: None };
-    let hosts: Arc<dyn Hosts> = Arc::clone(streams) as Arc<dyn Hosts>;
+    let hosts: Arc<dyn Hosts> = Arc::new(Door { streams: Arc::clone(streams), address: peer.ip() });
     let mut signin = Signin {
         streams: Arc::clone(streams),
         negotiator: Negotiator::new(hosts, Arc::clone(&streams.secret)),
@@ -222,12 +223,23 @@ impl Signin {
     fn refused(&self, refused: &Refused) {
         METRICS.logins_failed.inc();
         // Who was told to wait, or gave up, has guessed nothing.
-        if !matches!(refused.failure, Failure::TemporaryAuthFailure | Failure::Aborted) {
+        let guessed = !matches!(
+            refused.failure,
+            Failure::TemporaryAuthFailure | Failure::Aborted | Failure::NotAdmitted
+        );
+        if guessed {
             self.streams.note_failure(self.conn.peer.ip(), refused.account.as_ref());
         }
         let account = refused.account.as_ref().map(|a| a.as_str()).unwrap_or("?");
         let address = self.streams.router.config.load().log.addresses.show(self.conn.peer.ip());
-        tracing::warn!(account, %address, reason = %refused.failure, "sign-in refused");
+        match &refused.decision {
+            Some(Decision { rule, because, .. }) => {
+                tracing::warn!(account, %address, rule, "sign-in refused: {because}");
+            }
+            None => {
+                tracing::warn!(account, %address, reason = %refused.failure, "sign-in refused");
+            }
+        }
     }
 
     async fn answer(&mut self, ask: Ask) -> Answer {
@@ -389,7 +401,7 @@ async fn settle_conflict(
         }
     }
     let others = sessions.of(jid.bare_str());
-    if others.len() >= host.sessions_per_account_max {
+    if others.len() >= streams.router.amount(&host.sessions_per_account_max, &request.jid) {
         // Sessions nobody attends go first, the oldest of them before the others.
         let parked = others.iter().filter(|s| s.has(Flag::Parked));
         match parked.min_by_key(|s| s.heard.load(Ordering::Relaxed)) {
@@ -471,11 +483,31 @@ fn random_digits(count: usize) -> String {
     bytes.iter().map(|b| char::from(DIGITS[usize::from(b & 31)])).collect()
 }
 
-impl Hosts for Streams {
+/// The hosts as they show themselves to one address.
+struct Door {
+    streams: Arc<Streams>,
+    address: IpAddr,
+}
+
+impl Hosts for Door {
     fn host(&self, domain: &str) -> Option<Arc<HostPolicy>> {
-        let config = self.router.config.load();
+        let config = self.streams.router.config.load();
         let host = config.host(domain)?;
-        Some(Arc::new(policy(&config, host, &self.iterations.load())))
+        Some(Arc::new(policy(&config, host, &self.streams.iterations.load())))
+    }
+
+    fn admits(&self, account: &BareJid) -> Decision {
+        let router = &self.streams.router;
+        match router.host(account.domain()) {
+            Some(host) => {
+                router.decide(&host.sign_in, &host.domain, Some(account), Some(self.address))
+            }
+            // Gone by a reload since the stream began.
+            None => {
+                let because = "the host is not served any more".to_owned();
+                Decision { allowed: false, because, ..Decision::open() }
+            }
+        }
     }
 }
 

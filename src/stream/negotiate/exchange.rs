@@ -3,7 +3,7 @@
 use super::login::Login;
 use super::ready::{decode, encode};
 use super::request::Request;
-use super::{Account, Answer, Ask, Cx, Open, Sasl, SignedIn, State, refused};
+use super::{Account, Answer, Ask, Cx, Open, Refused, Sasl, SignedIn, State, refused};
 use crate::auth::mechanism::{Facts, Found, Mechanism, Need, Proof, Step};
 use crate::auth::{Failure, MechanismName};
 use crate::jid::BareJid;
@@ -120,6 +120,13 @@ impl Exchange {
     fn proved(self, proof: Proof, cx: &mut Cx<'_>) -> State {
         if self.account.is_some_and(|account| account.locked) {
             return self.refuse(Failure::AccountDisabled, cx);
+        }
+        let decision = cx.shared.hosts.admits(&proof.account);
+        if !decision.allowed {
+            let account = Some(proof.account);
+            let refused = refused(account, Some(self.name), Failure::NotAdmitted);
+            let refused = Refused { decision: Some(decision), ..refused };
+            return cx.refuse(self.open, self.profile.sasl(), refused);
         }
         let account = SignedIn {
             jid: proof.account,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::rule::Decision;
 use crate::auth::plain::{PlainJob, PlainVerdict};
 use crate::auth::{
     AgentId, Channel, Credentials, Failure, Hash, HtMechanism, MechanismName, Plus, ScramKeys,
@@ -19,6 +20,11 @@ use crate::xml::stream_error::StreamError;
 pub trait Hosts: Send + Sync {
     /// The policy of a host, by its normalised domain. `None`: not ours.
     fn host(&self, domain: &str) -> Option<Arc<HostPolicy>>;
+
+    /// Whether the rules let an account sign in that has proved its secret.
+    fn admits(&self, _account: &BareJid) -> Decision {
+        Decision::open()
+    }
 }
 
 impl<F: Fn(&str) -> Option<Arc<HostPolicy>> + Send + Sync> Hosts for F {
@@ -272,6 +278,8 @@ pub struct Refused {
     pub account: Option<BareJid>,
     pub mechanism: Option<MechanismName>,
     pub failure: Failure,
+    /// The rule that refused, where one did.
+    pub decision: Option<Decision>,
 }
 
 /// A stream that is ready for stanzas.

@@ -340,7 +340,7 @@ impl Login {
 
     fn refused(&self, failure: Failure) -> Refused {
         let account = Some(self.account.jid.clone());
-        Refused { account, mechanism: Some(self.account.mechanism), failure }
+        Refused { account, mechanism: Some(self.account.mechanism), failure, decision: None }
     }
 }
 

@@ -260,5 +260,5 @@ fn random_id<const N: usize>() -> String {
 }
 
 fn refused(account: Option<BareJid>, name: Option<MechanismName>, failure: Failure) -> Refused {
-    Refused { account, mechanism: name, failure }
+    Refused { account, mechanism: name, failure, decision: None }
 }
