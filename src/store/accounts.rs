@@ -244,10 +244,11 @@ impl Accounts<'_> {
     }
 }
 
-const SELECT: &str = "SELECT accounts.id, jid, created, seen, seen_status, locked, lock_reason
+pub(super) const SELECT: &str =
+    "SELECT accounts.id, jid, created, seen, seen_status, locked, lock_reason
     FROM accounts JOIN addresses USING (id)";
 
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     let jid = BareJid::parse(row.get_ref(1)?.as_str()?)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(e)))?;
     let seen: Option<i64> = row.get(3)?;

@@ -254,6 +254,66 @@ impl Archive<'_> {
         Ok(total)
     }
 
+    /// The next archive of `domain` above `after`, in order: for removals that take their time.
+    pub async fn next_owner(
+        &self,
+        domain: &str,
+        mut after: AccountId,
+    ) -> Result<Option<AccountId>, StoreError> {
+        let domain = domain.to_owned();
+        self.0
+            .read(move |reader| {
+                while let Some((owner, jid)) = retention::owners(&reader.conn, after.0)? {
+                    after = AccountId(owner);
+                    if jid.rsplit('@').next() == Some(&domain) {
+                        return Ok(Some(after));
+                    }
+                }
+                Ok(None)
+            })
+            .await
+    }
+
+    /// Brings all that is stored so far into the order that [`Archive::trim`] works on.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        self.0.write(retention::settle).await
+    }
+
+    /// Forgets some entries of one archive that are older than `before`; `None` when none is left.
+    pub async fn trim(
+        &self,
+        owner: AccountId,
+        before: MessageId,
+    ) -> Result<Option<Expired>, StoreError> {
+        let limits = Limits { before: Some(before.0), bytes_max: None };
+        self.0.write(move |tx| retention::step(tx, owner.0, limits)).await
+    }
+
+    /// Forgets the whole archive of an account or room, or what it holds of one peer. The other
+    /// side keeps its own.
+    pub async fn forget(
+        &self,
+        owner: AccountId,
+        peer: Option<BareJid>,
+    ) -> Result<Expired, StoreError> {
+        let mut total = Expired::default();
+        self.settle().await?;
+        let everything = Limits { before: Some(i64::MAX), bytes_max: None };
+        loop {
+            let peer = peer.clone();
+            let step = self
+                .0
+                .write(move |tx| match &peer {
+                    Some(peer) => retention::peer_step(tx, owner.0, peer.as_str()),
+                    None => retention::step(tx, owner.0, everything),
+                })
+                .await?;
+            let Some(step) = step else { return Ok(total) };
+            total.entries += step.entries;
+            total.bodies += step.bodies;
+        }
+    }
+
     /// `None`: the account has said nothing, the host's default applies.
     pub async fn prefs(&self, owner: AccountId) -> Result<Option<ArchivePrefs>, StoreError> {
         self.0.read(move |reader| prefs::read(&reader.conn, owner)).await

@@ -25,10 +25,14 @@ pub struct Act {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditQuery {
     pub who: String,
+    /// A prefix: `http` finds all that came in by that door.
+    pub from: String,
     /// A prefix: `account.` finds all operations on accounts.
     pub what: String,
     pub target: String,
     pub since: Option<Now>,
+    /// Only acts before this.
+    pub until: Option<Now>,
     /// For paging: only acts below this id.
     pub before: Option<i64>,
     pub max: usize,
@@ -66,6 +70,7 @@ impl Audit<'_> {
                     "SELECT id, at, who, origin, what, target, detail FROM audit
                      WHERE id < ?1 AND at >= ?2 AND (?3 = '' OR who = ?3)
                      AND substr(what, 1, length(?4)) = ?4 AND (?5 = '' OR target = ?5)
+                     AND at < ?7 AND substr(origin, 1, length(?8)) = ?8
                      ORDER BY id DESC LIMIT ?6",
                 )?;
                 let args = params![
@@ -74,7 +79,9 @@ impl Audit<'_> {
                     query.who,
                     query.what,
                     query.target,
-                    query.max
+                    query.max,
+                    query.until.map_or(i64::MAX, |until| until.0),
+                    query.from
                 ];
                 let acts = rows.query_map(args, |row| {
                     let act = Act {
@@ -130,5 +137,12 @@ mod tests {
         assert_eq!(find(AuditQuery { target: "eve@a".into(), ..Default::default() }).await, [2]);
         let since = Some(NOON.plus(Duration::from_secs(1)));
         assert_eq!(find(AuditQuery { since, before: Some(4), ..Default::default() }).await, [3, 2]);
+        let until = Some(NOON.plus(Duration::from_secs(2)));
+        assert_eq!(find(AuditQuery { since, until, ..Default::default() }).await, [2]);
+        assert_eq!(find(AuditQuery { from: "http".into(), ..Default::default() }).await, [0i64; 0]);
+        assert_eq!(
+            find(AuditQuery { from: "sock".into(), until, ..Default::default() }).await,
+            [2, 1]
+        );
     }
 }

@@ -42,6 +42,7 @@ pub mod push;
 pub mod reports;
 pub mod resume;
 pub mod rosters;
+pub mod survey;
 pub mod vcards;
 
 use std::path::Path;

@@ -58,13 +58,57 @@ pub(in crate::store) fn step(
         }
         excess = excess.saturating_sub(bytes);
         freed += bytes;
-        expired.entries += 1;
-        tx.prepare_cached("DELETE FROM archive WHERE owner = ?1 AND id = ?2")?
-            .execute([owner, id])?;
-        tx.prepare_cached("DELETE FROM archive_peer WHERE owner = ?1 AND peer = ?2 AND id = ?3")?
-            .execute([owner, peer, id])?;
-        expired.bodies += u64::from(release_archived(tx, owner, id)?);
+        remove(tx, owner, peer, id, &mut expired)?;
     }
+    subtract(tx, owner, expired, freed)
+}
+
+/// One step in what an archive holds of one peer; `None` when nothing of it is left.
+pub(super) fn peer_step(
+    tx: &mut Tx<'_>,
+    owner: i64,
+    peer: &str,
+) -> Result<Option<Expired>, StoreError> {
+    let some: Vec<(i64, i64, u64)> = tx
+        .prepare_cached(
+            "SELECT archive.id, archive.peer, bytes FROM archive_peer AS p
+             JOIN addresses ON addresses.id = p.peer
+             JOIN archive ON archive.owner = p.owner AND archive.id = p.id
+             WHERE p.owner = ?1 AND jid = ?2 ORDER BY p.id LIMIT ?3",
+        )?
+        .query_map(params![owner, peer, STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut expired = Expired::default();
+    let mut freed = 0;
+    for (id, peer, bytes) in some {
+        freed += bytes;
+        remove(tx, owner, peer, id, &mut expired)?;
+    }
+    subtract(tx, owner, expired, freed)
+}
+
+fn remove(
+    tx: &Tx<'_>,
+    owner: i64,
+    peer: i64,
+    id: i64,
+    expired: &mut Expired,
+) -> Result<(), StoreError> {
+    expired.entries += 1;
+    tx.prepare_cached("DELETE FROM archive WHERE owner = ?1 AND id = ?2")?.execute([owner, id])?;
+    tx.prepare_cached("DELETE FROM archive_peer WHERE owner = ?1 AND peer = ?2 AND id = ?3")?
+        .execute([owner, peer, id])?;
+    expired.bodies += u64::from(release_archived(tx, owner, id)?);
+    Ok(())
+}
+
+/// Keeps the sums.
+fn subtract(
+    tx: &Tx<'_>,
+    owner: i64,
+    expired: Expired,
+    freed: u64,
+) -> Result<Option<Expired>, StoreError> {
     if expired.entries == 0 {
         return Ok(None);
     }

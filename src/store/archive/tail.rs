@@ -178,7 +178,7 @@ impl Tail {
 }
 
 /// The mark.
-pub(super) fn merged(conn: &Connection) -> Result<i64, StoreError> {
+pub(in crate::store) fn merged(conn: &Connection) -> Result<i64, StoreError> {
     Ok(conn
         .prepare_cached("SELECT value FROM meta WHERE key = 'merged'")?
         .query_row([], |row| row.get(0))?)

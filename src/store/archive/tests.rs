@@ -481,3 +481,31 @@ async fn prefs_are_kept_and_told_with_the_facts() {
     let nobody = store.archive().set_prefs(AccountId(999), prefs).await;
     assert!(matches!(nobody, Err(StoreError::NoSuchAccount)));
 }
+
+#[tokio::test]
+async fn one_conversation_is_forgotten_and_the_other_side_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let (alice, bob) = (account(&store, "alice@a").await, account(&store, "bob@b").await);
+    for n in 0..600 {
+        let to = if n % 2 == 0 { "bob@b" } else { "carol@c" };
+        store.append(row(&store, "alice@a/x", to, "hello", NOON)).unwrap();
+    }
+    let archive = store.archive();
+    let gone = archive.forget(alice, Some(jid("bob@b"))).await.unwrap();
+    assert_eq!((gone.entries, gone.bodies), (300, 0));
+    let count = async |owner| archive.page(ArchiveQuery::of(owner)).await.unwrap().count;
+    assert_eq!((count(alice).await, count(bob).await), (Some(300), Some(300)));
+    let nobody = archive.forget(alice, Some(jid("nobody@n"))).await.unwrap();
+    assert_eq!(nobody, Expired::default());
+
+    assert_eq!(archive.next_owner("b", AccountId(0)).await.unwrap(), Some(bob));
+    assert_eq!(archive.next_owner("b", bob).await.unwrap(), None);
+    let later = MessageId::floor(NOON.plus(Duration::from_secs(1)));
+    assert_eq!(archive.trim(bob, MessageId::floor(NOON)).await.unwrap(), None);
+    assert_eq!(archive.trim(bob, later).await.unwrap().unwrap().entries, 256);
+    assert_eq!(archive.forget(bob, None).await.unwrap().entries, 44);
+    assert_eq!(archive.forget(alice, None).await.unwrap().entries, 300);
+    drop(store);
+    integrity(&dir);
+}
