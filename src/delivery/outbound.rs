@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Envelope, Kept, inbound, iq, presence, route};
 use crate::features::carbons::Direction;
 use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
+use crate::jid::Jid;
 use crate::router::sessions::Flag;
 use crate::router::{Router, Session, Target};
 use crate::stanza::error::{Condition, StanzaError};
@@ -82,8 +83,43 @@ async fn message(
     if for_sender {
         retract::apply(router, &session.jid.bare(), &env.stanza, now).await;
     }
-    copy_sent(router, session, &mut env);
+    copy_sent(router, &session.jid, Some(session), &mut env);
+    onward(router, target, env, out, now).await
+}
 
+/// A message that an operator sends in the name of `from`, which is ours: archived and copied to
+/// the sender's devices as if one of them had sent it. What goes wrong is the operator's to hear.
+pub async fn on_behalf(
+    router: &Arc<Router>,
+    mut stanza: Stanza,
+    now: Now,
+) -> Result<(), StanzaError> {
+    let (Some(from), Some(to)) = (stanza.head.from.clone(), stanza.head.to.clone()) else {
+        return Err(StanzaError::new(Condition::BadRequest));
+    };
+    stanza_id::strip_forged(&mut stanza, |by| router.is_ours(by.domain()));
+    let archivable = archive::wants(&stanza);
+    let mut env = Envelope::new(stanza, router.store.next_id(now), archivable);
+    if let Some(host) = router.host(from.domain())
+        && let Some(own) = router.store.facts(&from.bare()).await?
+    {
+        env.for_sender = archivable && archive::keeps(&own, &host, &to);
+        copy_sent(router, &from, None, &mut env);
+    }
+    let out = Outbox::default();
+    let result = onward(router, router.resolve(&to), env, &out, now).await;
+    route::drain(router, out, now).await;
+    result
+}
+
+/// The way of a message after its sender's side is done with it.
+async fn onward(
+    router: &Arc<Router>,
+    target: Target,
+    mut env: Envelope,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StanzaError> {
     match target {
         Target::Account(host) => inbound::message(router, &host, &mut env, out, now).await,
         Target::Host(_) => {
@@ -142,14 +178,16 @@ async fn iq_request(
 }
 
 /// XEP-0280 §7: the sender's other sessions see what this one sends.
-fn copy_sent(router: &Arc<Router>, session: &Arc<Session>, env: &mut Envelope) {
-    let sessions = router.sessions.of(session.jid.bare_str());
-    let others = |s: &&Arc<Session>| s.has(Flag::Carbons) && !Arc::ptr_eq(s, session);
+fn copy_sent(router: &Arc<Router>, from: &Jid, session: Option<&Arc<Session>>, env: &mut Envelope) {
+    let sessions = router.sessions.of(from.bare_str());
+    let others = |s: &&Arc<Session>| {
+        s.has(Flag::Carbons) && session.is_none_or(|session| !Arc::ptr_eq(s, session))
+    };
     let mut others = sessions.iter().filter(others).peekable();
     if others.peek().is_none() || !carbons::eligible(&env.stanza, Direction::Sent) {
         return;
     }
-    let owner = session.jid.bare();
+    let owner = from.bare();
     let archived = env.for_sender;
     let copied =
         if archived { stanza_id::add(&env.stanza, &owner, env.id) } else { env.stanza.clone() };

@@ -4,6 +4,7 @@
 use super::{
     Ctx, Feature, Handled, Iq, Outbox, Reply, Target, Who, availability, get, on, reports, set, xep,
 };
+use crate::config::HostConfig;
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::router::sessions::Flag;
@@ -62,21 +63,14 @@ fn block<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
             );
         }
         let reports = reports::parse(&iq.payload, session.account, cx.now)?;
-        let max = cx.host.blocklist_max;
-        let new = match cx.router.store.blocks().block(session.account, jids.clone(), max).await {
-            Err(StoreError::TooMany { .. }) => {
+        match block_for(cx.router, cx.host, owner, jids, cx.out).await {
+            Err(StoreError::TooMany { max, .. }) => {
                 return Err(StanzaError::new(Condition::PolicyViolation).with_text(format!(
                     "At most {max} addresses can be blocked (blocklist_max)."
                 )));
             }
-            new => new?,
-        };
-        if let Some(facts) = cx.router.store.facts(owner).await? {
-            for jid in &new {
-                availability::hide_from(cx.router, &facts, jid, cx.out);
-            }
+            new => drop(new?),
         }
-        push(cx.router, owner, items("block", &jids), cx.out);
         reports::file(cx.router, reports).await?;
         Ok(Reply::Empty)
     })
@@ -84,16 +78,46 @@ fn block<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
 
 fn unblock<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
     Box::pin(async move {
-        let session = cx.session()?;
         let owner = cx.account()?;
         let jids = wanted(&iq.payload)?;
-        let gone = cx.router.store.blocks().unblock(session.account, jids.clone()).await?;
-        if let Some(facts) = cx.router.store.facts(owner).await? {
-            availability::show_to(cx.router, &facts, &gone, cx.out);
-        }
-        push(cx.router, owner, items("unblock", &jids), cx.out);
+        unblock_for(cx.router, owner, jids, cx.out).await?;
         Ok(Reply::Empty)
     })
+}
+
+/// Blocks addresses for `owner` and tells its clients and who was blocked. Returns which are new.
+pub async fn block_for(
+    router: &Router,
+    host: &HostConfig,
+    owner: &BareJid,
+    jids: Vec<Jid>,
+    out: &Outbox,
+) -> Result<Vec<Jid>, StoreError> {
+    let facts = router.store.facts(owner).await?.ok_or(StoreError::NoSuchAccount)?;
+    let new = router.store.blocks().block(facts.id, jids.clone(), host.blocklist_max).await?;
+    if let Some(facts) = router.store.facts(owner).await? {
+        for jid in &new {
+            availability::hide_from(router, &facts, jid, out);
+        }
+    }
+    push(router, owner, items("block", &jids), out);
+    Ok(new)
+}
+
+/// Unblocks addresses for `owner`, all of them if none is named. Returns which were blocked.
+pub async fn unblock_for(
+    router: &Router,
+    owner: &BareJid,
+    jids: Vec<Jid>,
+    out: &Outbox,
+) -> Result<Vec<Jid>, StoreError> {
+    let facts = router.store.facts(owner).await?.ok_or(StoreError::NoSuchAccount)?;
+    let gone = router.store.blocks().unblock(facts.id, jids.clone()).await?;
+    if let Some(facts) = router.store.facts(owner).await? {
+        availability::show_to(router, &facts, &gone, out);
+    }
+    push(router, owner, items("unblock", &jids), out);
+    Ok(gone)
 }
 
 /// Tells the sessions that have asked for the list (§3.3, §3.5).

@@ -21,7 +21,7 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// Elements of one account; bookmarks and a client's settings are what this is for.
-const ELEMENTS_MAX: usize = 256;
+pub const ELEMENTS_MAX: usize = 256;
 
 fn read<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
     Box::pin(async move {
