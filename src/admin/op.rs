@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ops::{account, config, log, server, session};
+use super::ops::{account, blocklist, config, log, message, private, server, session, vcard};
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
 use crate::store::StoreError;
@@ -24,8 +24,34 @@ pub const OPS: &[Entry] = &[
     Entry::of::<account::Unlock>(),
     Entry::of::<account::Remove>(),
     Entry::of::<account::CheckPassword>(),
+    Entry::of::<account::show::Show>(),
+    Entry::of::<account::show::Exists>(),
+    Entry::of::<account::show::Names>(),
+    Entry::of::<account::show::Count>(),
+    Entry::of::<account::locked::Lock>(),
+    Entry::of::<account::locked::ListLocked>(),
+    Entry::of::<account::last::Last>(),
+    Entry::of::<account::last::SetLast>(),
+    Entry::of::<account::devices::Devices>(),
+    Entry::of::<account::devices::SignOut>(),
+    Entry::of::<account::purge::RemoveUnused>(),
     Entry::of::<session::List>(),
     Entry::of::<session::Kick>(),
+    Entry::of::<session::details::Details>(),
+    Entry::of::<session::details::Count>(),
+    Entry::of::<session::presence::Presence>(),
+    Entry::of::<session::presence::SetPresence>(),
+    Entry::of::<message::Send>(),
+    Entry::of::<message::SendStanza>(),
+    Entry::of::<message::SendAs>(),
+    Entry::of::<vcard::Get>(),
+    Entry::of::<vcard::Set>(),
+    Entry::of::<private::List>(),
+    Entry::of::<private::Get>(),
+    Entry::of::<private::Set>(),
+    Entry::of::<blocklist::Get>(),
+    Entry::of::<blocklist::Add>(),
+    Entry::of::<blocklist::Remove>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Metrics>(),
     Entry::of::<server::Stop>(),
@@ -79,6 +105,8 @@ pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + 'static 
     /// It shows what people have written or whom they know: bodies, archives, contact lists. For
     /// operators, not for viewers.
     const PRIVATE: bool = false;
+    /// That somebody looked is written into the audit, as every change is.
+    const AUDITED: bool = Self::PRIVATE;
     const EXAMPLE: Example;
     type Output: Serialize + DeserializeOwned + JsonSchema + Send;
 
@@ -116,6 +144,8 @@ pub struct Entry {
     pub summary: &'static str,
     pub class: Class,
     pub private: bool,
+    /// It is written into the audit though it changes nothing.
+    pub audited: bool,
     pub example: Example,
     /// What only commands of ejabberd's have.
     pub compat: Option<ejabberd::Compat>,
@@ -170,6 +200,7 @@ impl Entry {
             summary: O::SUMMARY,
             class: O::CLASS,
             private: O::PRIVATE,
+            audited: O::AUDITED,
             example: O::EXAMPLE,
             compat: None,
             arguments: SchemaGenerator::subschema_for::<O>,

@@ -56,7 +56,7 @@ pub async fn call(
             Err(refusal)
         }
     };
-    if class != Class::Safe {
+    if class != Class::Safe || entry.audited {
         write_down(cx, actor, entry, target, &arguments, &result).await;
     }
     result
@@ -189,6 +189,21 @@ mod tests {
 
     async fn refusal(cx: &Context, actor: &Actor, name: &str, arguments: Value) -> String {
         run(cx, actor, name, arguments).await.unwrap_err().text
+    }
+
+    #[tokio::test]
+    async fn who_looks_into_private_things_is_written_down() {
+        let (_dir, cx) = testing::offline();
+        let jid = crate::jid::BareJid::parse("ann@example.org").unwrap();
+        cx.store().accounts().create(&jid, Vec::new(), Now::read()).await.unwrap();
+        let actor = actor(Role::Operator);
+        let arguments = json!({"jid": "ann@example.org"});
+        run(&cx, &actor, "account.exists", arguments.clone()).await.unwrap();
+        run(&cx, &actor, "vcard.get", arguments).await.unwrap();
+        let query = crate::store::audit::AuditQuery { max: 10, ..Default::default() };
+        let acts = cx.store().audit().list(query).await.unwrap();
+        let told: Vec<_> = acts.iter().map(|(_, act)| act.what.as_str()).collect();
+        assert_eq!(told, ["vcard.get"]);
     }
 
     #[test]

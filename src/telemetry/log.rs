@@ -102,6 +102,12 @@ impl Telemetry {
         Ok((Telemetry { ring, levels, dropped, _writer: guard }, subscriber))
     }
 
+    /// A log that nobody writes to, for tests.
+    #[cfg(test)]
+    pub fn detached(log: &Log) -> Telemetry {
+        Telemetry::build(log, Output::Stderr).expect("standard error is there").0
+    }
+
     /// Puts the levels of `log` into force at once.
     pub fn set_levels(&self, log: &Log) {
         // This fails only if the subscriber is gone, and then nothing is logged anyway.

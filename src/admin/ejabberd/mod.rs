@@ -89,6 +89,7 @@ impl Entry {
             summary: C::Op::SUMMARY,
             class: C::Op::CLASS,
             private: C::Op::PRIVATE,
+            audited: C::Op::AUDITED,
             example: C::EXAMPLE,
             compat: Some(Compat {
                 version: C::VERSION,

@@ -1,5 +1,11 @@
 //! Accounts: add, list, password, lock, unlock, remove.
 
+pub mod devices;
+pub mod last;
+pub mod locked;
+pub mod purge;
+pub mod show;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +28,10 @@ use crate::xml::stream_error::StreamCondition;
 
 /// Accounts in one answer.
 const PAGE_MAX: usize = 1000;
+/// Neighbours in the alphabet that a refusal looks at, on either side.
+const NEAR_MAX: usize = 2;
+/// How alike two names are, from 0 to 1, that may be meant for one another.
+const NEAR_ENOUGH: f64 = 0.85;
 /// How long the removal of an account waits for its sessions to end.
 const SESSIONS_END_MAX: Duration = Duration::from_secs(3);
 
@@ -169,7 +179,13 @@ fn show(cx: &Context, row: accounts::Account) -> Account {
         jid: row.jid.to_string(),
         created: row.created.to_xmpp(),
         last_seen: row.last_seen.map(|seen| seen.at.to_xmpp()),
-        locked: row.lock.map(|lock| Locked { since: lock.since.to_xmpp(), reason: lock.reason }),
+        locked: row.lock.map(Locked::from),
+    }
+}
+
+impl From<accounts::Lock> for Locked {
+    fn from(lock: accounts::Lock) -> Locked {
+        Locked { since: lock.since.to_xmpp(), reason: lock.reason }
     }
 }
 
@@ -344,6 +360,8 @@ impl Operation for CheckPassword {
     const SUMMARY: &'static str = "Try an account's password";
     const CLASS: Class = Class::Safe;
     const PRIVATE: bool = true;
+    /// Other programs ask at each of their sign-ins; the limiter and the log know of it.
+    const AUDITED: bool = false;
     const EXAMPLE: Example = Example {
         arguments: r#"{"jid": "anna@example.org", "password": "correct horse battery"}"#,
         output: r#"{"right": false, "because": "the password is wrong"}"#,
@@ -420,12 +438,20 @@ pub(super) fn hosts(cx: &Context, name: &str) -> Result<Vec<Arc<HostConfig>>, Re
     }
 }
 
-async fn existing(cx: &Context, jid: &BareJid) -> Result<accounts::Account, Refusal> {
-    let found = cx.store().accounts().find(jid).await?;
-    found.ok_or_else(|| {
-        Refusal::not_found(format!("there is no account {jid}"))
-            .help("`coucou account list` shows them all")
-    })
+/// The account of that address. A refusal names those that were probably meant.
+pub(super) async fn existing(cx: &Context, jid: &BareJid) -> Result<accounts::Account, Refusal> {
+    if let Some(found) = cx.store().accounts().find(jid).await? {
+        return Ok(found);
+    }
+    let refusal = Refusal::not_found(format!("there is no account {jid}"));
+    let name = jid.local().unwrap_or_default();
+    let mut near = cx.store().survey().names_near(jid.domain(), name, NEAR_MAX).await?;
+    near.retain(|other| strsim::jaro_winkler(name, other) >= NEAR_ENOUGH);
+    if near.is_empty() {
+        return Err(refusal.help("`coucou account list` shows them all"));
+    }
+    let jids: Vec<String> = near.iter().map(|name| format!("{name}@{}", jid.domain())).collect();
+    Err(refusal.help(format!("did you mean {}?", jids.join(" or "))))
 }
 
 /// The keys that the host's mechanisms need, derived where it does not hold up other work.
@@ -455,6 +481,10 @@ fn hashes(mechanisms: &[Mechanism]) -> Vec<Hash> {
     }
     hashes
 }
+
+#[cfg(test)]
+#[path = "account/tests.rs"]
+mod more_tests;
 
 #[cfg(test)]
 mod tests {

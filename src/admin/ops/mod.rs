@@ -1,7 +1,16 @@
 //! The operations, a file per kind of thing they are done to.
 
 pub mod account;
+pub mod blocklist;
 pub mod config;
 pub mod log;
+pub mod message;
+pub mod private;
 pub mod server;
 pub mod session;
+pub mod vcard;
+mod when;
+pub mod words;
+
+#[cfg(test)]
+mod testing;

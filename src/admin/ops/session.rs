@@ -1,5 +1,8 @@
 //! Sessions: list, kick.
 
+pub mod details;
+pub mod presence;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -179,3 +182,6 @@ async fn drop_tokens(store: &Store, device: i64) -> Result<(), StoreError> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;
