@@ -10,7 +10,6 @@ use crate::jid::BareJid;
 use crate::router::Router;
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type};
-use crate::store::rosters::Subscription;
 use crate::time::Now;
 
 type Key = (Target, Verb, &'static str, &'static str);
@@ -92,11 +91,8 @@ async fn permit(cx: &Ctx<'_>, route: &IqRoute) -> Result<(), StanzaError> {
         Who::Subscriber => {
             let owner = cx.account()?;
             let facts = cx.router.store.facts(owner).await?;
-            let seen = facts.is_some_and(|f| {
-                f.contact(cx.from.jid().bare_str()).is_some_and(|c| {
-                    matches!(c.subscription, Subscription::From | Subscription::Both)
-                })
-            });
+            let asker = cx.from.jid().bare_str();
+            let seen = facts.is_some_and(|facts| facts.subscription(asker).from());
             if seen { Ok(()) } else { refused() }
         }
     }

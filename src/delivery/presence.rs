@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbound::overflow;
-use super::route;
+use super::{groups, route};
 use crate::config::model::HostConfig;
-use crate::features::subscription::{self, Request, Tell};
+use crate::features::subscription::{self, Request, Step, Tell};
 use crate::features::{Outbox, availability, blocking, offline, roster};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
@@ -19,8 +19,8 @@ use crate::router::{Item, Router, Session, Target};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type};
 use crate::store::accounts::LastSeen;
-use crate::store::rosters::RosterItem;
-use crate::store::{Contact, Facts, StoreError};
+use crate::store::rosters::{RosterItem, Subscription};
+use crate::store::{Facts, StoreError};
 use crate::time::Now;
 
 /// Addresses outside its roster to which one session may show itself, rooms included.
@@ -103,6 +103,9 @@ async fn available(
         session.set_presence(None);
         return Ok(());
     }
+    if initial {
+        groups::came_or_went(router, &facts.jid, true).await?;
+    }
     broadcast(router, facts, stanza, out).await?;
     if initial {
         meet(router, session, facts, out).await?;
@@ -135,6 +138,7 @@ async fn leave(
     let mut status = stanza.status().unwrap_or_default();
     status.truncate(status.floor_char_boundary(STATUS_BYTES_MAX));
     broadcast(router, facts, stanza, out).await?;
+    groups::came_or_went(router, &facts.jid, false).await?;
     Ok(router.store.accounts().set_last_seen(facts.id, LastSeen { at: now, status }).await?)
 }
 
@@ -190,14 +194,21 @@ async fn broadcast(
 ) -> Result<(), StoreError> {
     stanza.head.to = Some(facts.jid.clone().into());
     to_available(router, &facts.jid, stanza.clone());
-    for contact in facts.roster.iter().filter(|c| c.subscription.from()) {
+    for contact in facts.roster.iter().filter(|contact| facts.between(contact).from()) {
         if blocking::is_blocked(facts, &contact.jid) {
             continue;
         }
         stanza.head.to = Some(contact.jid.clone().into());
         match router.resolve(&contact.jid) {
-            Target::Account(_) => to_local(router, facts, contact, stanza.clone()).await?,
+            Target::Account(_) => to_local(router, facts, &contact.jid, stanza.clone()).await?,
             _ => out.push(stanza.clone()),
+        }
+    }
+    let Some(shared) = &facts.shared else { return Ok(()) };
+    for peer in availability::peers(router, facts, shared.seen_by()) {
+        if !blocking::is_blocked(facts, &peer) {
+            stanza.head.to = Some(peer.clone().into());
+            to_local(router, facts, &peer, stanza.clone()).await?;
         }
     }
     Ok(())
@@ -207,17 +218,17 @@ async fn broadcast(
 async fn to_local(
     router: &Arc<Router>,
     sender: &Facts,
-    contact: &Contact,
+    contact: &BareJid,
     stanza: Stanza,
 ) -> Result<(), StoreError> {
     // Most contacts are not there most of the time: look before asking the store.
-    if router.sessions.of(contact.jid.as_str()).iter().all(|s| !s.is_available()) {
+    if router.sessions.of(contact.as_str()).iter().all(|s| !s.is_available()) {
         return Ok(());
     }
     let from = stanza.head.from.clone().unwrap_or_else(|| sender.jid.clone().into());
-    let receiver = router.store.facts(&contact.jid).await?;
+    let receiver = router.store.facts(contact).await?;
     if receiver.is_some_and(|receiver| !blocking::is_blocked(&receiver, &from)) {
-        to_available(router, &contact.jid, stanza);
+        to_available(router, contact, stanza);
     }
     Ok(())
 }
@@ -250,30 +261,48 @@ async fn meet(
             show(&other, session);
         }
     }
-    for contact in facts.roster.iter().filter(|c| c.subscription.to()) {
+    for contact in facts.roster.iter().filter(|contact| facts.between(contact).to()) {
         if blocking::is_blocked(facts, &contact.jid) {
             continue;
         }
-        let Target::Account(_) = router.resolve(&contact.jid) else {
+        if let Target::Account(_) = router.resolve(&contact.jid) {
+            look_up(router, session, facts, &contact.jid, out).await?;
+        } else {
             let from = Some(session.jid.clone());
             let to = Some(contact.jid.clone().into());
             out.push(Stanza::presence(Some(Type::Probe), from, to, []));
-            continue;
-        };
-        let others = router.sessions.of(contact.jid.as_str());
-        if others.iter().all(|other| !other.is_available()) {
-            // §4.3.2 would answer "unavailable", which is what the client assumes anyway.
-            continue;
         }
-        let Some(theirs) = router.store.facts(&contact.jid).await? else { continue };
-        if blocking::is_blocked(&theirs, &session.jid) {
-            continue;
+    }
+    let Some(shared) = &facts.shared else { return Ok(()) };
+    for peer in availability::peers(router, facts, shared.seen()) {
+        if !blocking::is_blocked(facts, &peer) {
+            look_up(router, session, facts, &peer, out).await?;
         }
-        if theirs.contact(facts.jid.as_str()).is_some_and(|c| c.subscription.from()) {
-            others.iter().for_each(|other| show(other, session));
-        } else {
-            out.push(no_subscription(&contact.jid, &facts.jid));
-        }
+    }
+    Ok(())
+}
+
+/// Shows a session the presence of a local contact, which it is subscribed to.
+async fn look_up(
+    router: &Arc<Router>,
+    session: &Arc<Session>,
+    facts: &Facts,
+    contact: &BareJid,
+    out: &Outbox,
+) -> Result<(), StoreError> {
+    let others = router.sessions.of(contact.as_str());
+    if others.iter().all(|other| !other.is_available()) {
+        // §4.3.2 would answer "unavailable", which is what the client assumes anyway.
+        return Ok(());
+    }
+    let Some(theirs) = router.store.facts(contact).await? else { return Ok(()) };
+    if blocking::is_blocked(&theirs, &session.jid) {
+        return Ok(());
+    }
+    if theirs.subscription(facts.jid.as_str()).from() {
+        others.iter().for_each(|other| show(other, session));
+    } else {
+        out.push(no_subscription(contact, &facts.jid));
     }
     Ok(())
 }
@@ -324,11 +353,29 @@ async fn ask(
         );
     }
     let host = router.host(owner.domain()).ok_or(Condition::NotAllowed)?;
+    let by_groups = by_groups(router, &owner, contact).await?;
+    let stays = match request {
+        Request::Subscribe | Request::Unsubscribe => by_groups.to(),
+        Request::Subscribed | Request::Unsubscribed => by_groups.from(),
+    };
+    if stays && request == Request::Subscribe {
+        // §3.1.3: who is subscribed already is told so.
+        let (from, to) = (Some(contact.clone().into()), Some(owner.clone().into()));
+        let answer = Stanza::presence(Some(Type::Subscribed), from, to, []);
+        route::to_session(session, answer);
+        return Ok(());
+    }
     let peer = contact.clone();
     let rosters = router.store.rosters();
     let edited = rosters
         .edit(session.account, contact, roster::limits(&host), now, move |entry| {
-            let step = subscription::outbound(roster::state(entry), request);
+            let before = roster::state(entry);
+            let mut step = subscription::outbound(before, request);
+            if stays {
+                // Whoever sees by a shared group goes on to see, and needs no approval beforehand.
+                step.state.approved = before.approved;
+                step.tell = Tell::Nothing;
+            }
             roster::put_state(entry, &peer, step.state, None);
             step
         })
@@ -351,17 +398,30 @@ async fn ask(
     if step.tell == Tell::Available {
         availability::tell_available(router, &owner, &to, out);
     }
-    if let Some(version) = edited.version {
-        push(router, &owner, version, contact, edited.after.item.as_ref());
+    if edited.version.is_some() || stays {
+        // A client that believes it has changed what a group says learns better.
+        push(router, &owner, edited.version, contact, edited.after.item).await?;
     }
     Ok(())
+}
+
+/// What shared groups alone make two accounts to each other.
+async fn by_groups(
+    router: &Router,
+    owner: &BareJid,
+    contact: &BareJid,
+) -> Result<Subscription, StoreError> {
+    if router.store.groups().is_empty() {
+        return Ok(Subscription::None);
+    }
+    let entry = roster::entry(router, owner, contact).await?;
+    Ok(entry.map(|entry| entry.subscription).unwrap_or_default())
 }
 
 /// §4.6: notes whom the session shows itself to beyond those who see it anyway.
 fn note_directed(session: &Session, facts: &Facts, to: &Jid) -> Result<(), StanzaError> {
     let bare = to.bare_str();
-    let sees_anyway = bare == facts.jid.as_str()
-        || facts.contact(bare).is_some_and(|contact| contact.subscription.from());
+    let sees_anyway = bare == facts.jid.as_str() || facts.subscription(bare).from();
     let mut directed = session.directed.lock();
     // Without initial presence there will be no broadcast to tell them that it ends.
     if sees_anyway && session.is_available() || directed.contains(to) {
@@ -448,8 +508,7 @@ fn probed(
     out: &Outbox,
 ) {
     let sees = |facts: &Facts| {
-        from.bare_str() == owner.as_str()
-            || facts.contact(from.bare_str()).is_some_and(|contact| contact.subscription.from())
+        from.bare_str() == owner.as_str() || facts.subscription(from.bare_str()).from()
     };
     let may_see = facts.is_some_and(sees);
     let sessions = router.sessions.of(owner.as_str());
@@ -498,11 +557,25 @@ async fn asked(
     stanza.head.from = Some(contact.clone().into());
     stanza.head.to = Some(owner.clone().into());
     let kept = (request == Request::Subscribe).then(|| keepable(&stanza));
+    let by_groups = by_groups(router, owner, contact).await?;
+    let stays = match request {
+        Request::Subscribe | Request::Unsubscribe => by_groups.from(),
+        Request::Subscribed | Request::Unsubscribed => by_groups.to(),
+    };
     let peer = contact.clone();
     let rosters = router.store.rosters();
     let edited = rosters
         .edit(facts.id, contact, roster::limits(host), now, move |entry| {
-            let step = subscription::inbound(roster::state(entry), request);
+            let before = roster::state(entry);
+            let mut step = subscription::inbound(before, request);
+            if stays {
+                // A shared group lets the contact see the owner, or the owner the contact, whatever
+                // they tell each other.
+                (step.pass, step.tell) = (false, Tell::Nothing);
+                if request == Request::Subscribe {
+                    step = Step { state: before, reply: Some(Request::Subscribed), ..step };
+                }
+            }
             roster::put_state(entry, &peer, step.state, kept);
             step
         })
@@ -523,8 +596,8 @@ async fn asked(
         };
         to_sessions(router, owner, stanza, receivers);
     }
-    if let Some(version) = edited.version {
-        push(router, owner, version, contact, edited.after.item.as_ref());
+    if edited.version.is_some() {
+        push(router, owner, edited.version, contact, edited.after.item).await?;
     }
     if let Some(reply) = step.reply {
         let from = Some(owner.clone().into());
@@ -539,16 +612,17 @@ async fn asked(
 }
 
 /// Roster pushes at once, so that they come before the presence of a new contact.
-fn push(
+async fn push(
     router: &Router,
     owner: &BareJid,
-    version: u64,
+    version: Option<u64>,
     contact: &BareJid,
-    item: Option<&RosterItem>,
-) {
-    for (session, push) in roster::pushes(router, owner, version, contact, item) {
+    item: Option<RosterItem>,
+) -> Result<(), StoreError> {
+    for (session, push) in roster::pushes(router, owner, version, contact, item).await? {
         route::to_session(&session, push);
     }
+    Ok(())
 }
 
 /// A subscription request as it waits for its answer.

@@ -52,8 +52,7 @@ pub fn is_refused(facts: &Facts, from: &Jid, stanza: &Stanza) -> bool {
 
 fn may_ask(facts: &Facts, from: &Jid) -> bool {
     let asker = from.bare_str();
-    asker == facts.jid.as_str()
-        || facts.contact(asker).is_some_and(|contact| contact.subscription.from())
+    asker == facts.jid.as_str() || facts.subscription(asker).from()
 }
 
 fn query(seconds: u64) -> Element {

@@ -1,11 +1,16 @@
 //! RFC 6121 §2: the roster, with versions (§2.6, formerly XEP-0237) and pushes.
 //!
+//! Shared roster groups are merged in on the way out (`shared`); what is stored is the owner's.
+//!
 //! Subscription states live in the same rows: [`state`] reads one as `subscription` sees it,
 //! [`put_state`] writes it back. Both are meant for the closure of [`Rosters::edit`], which makes
 //! one act of reading, deciding and writing.
 //!
 //! [`Rosters::edit`]: crate::store::rosters::Rosters::edit
 
+pub mod shared;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,12 +21,14 @@ use super::{
 };
 use crate::config::model::HostConfig;
 use crate::jid::{BareJid, Jid};
-use crate::router::sessions::Flag;
+use crate::router::sessions::{Flag, RosterTold};
 use crate::router::{Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type};
-use crate::store::StoreError;
-use crate::store::rosters::{RosterChanges, RosterEntry, RosterItem, RosterLimits, Subscription};
+use crate::store::rosters::{
+    Roster, RosterChanges, RosterEntry, RosterItem, RosterLimits, Subscription,
+};
+use crate::store::{AccountId, StoreError};
 use crate::xml::element::Element;
 use crate::xml::ns;
 
@@ -101,33 +108,97 @@ fn read<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
         let session = cx.session()?;
         // Before reading: a change in between is pushed rather than missed.
         session.set(Flag::Interested, true);
+        let entries = entries(cx.router, cx.account()?).await?;
+        let sum = shared::sum(&entries);
         let rosters = cx.router.store.rosters();
         let known = iq.payload.get("ver");
-        let roster = match known.and_then(|ver| ver.parse().ok()) {
+        let since = known.and_then(shared::parse_version).filter(|told| told.shared == sum);
+        let roster = match since {
             None => rosters.get(session.account).await?,
-            Some(since) => match rosters.changes(session.account, since).await? {
+            Some(told) => match rosters.changes(session.account, told.version).await? {
                 RosterChanges::Whole(roster) => roster,
-                RosterChanges::Since(changes) if changes.is_empty() => return Ok(Reply::Empty),
                 RosterChanges::Since(changes) => {
+                    *session.roster_told.lock() = Some(told);
+                    if changes.is_empty() {
+                        return Ok(Reply::Empty);
+                    }
                     // §2.6.3: the empty result stands for the version the client has, then follow
                     // the pushes that it missed.
                     cx.out.push_to(session, iq.stanza.result(None));
                     for change in changes {
-                        let push = push_stanza(change.version, &change.jid, change.item.as_ref());
-                        cx.out.push_to(session, addressed(&push, &session.jid));
+                        let item =
+                            shared::merged(&change.jid, change.item, entries.get(&change.jid));
+                        let push =
+                            push_to(session, Some(change.version), 0, &change.jid, item.as_ref());
+                        cx.out.push_to(session, push);
                     }
                     return Ok(Reply::Later);
                 }
             },
         };
+        let told = RosterTold { version: roster.version, shared: sum };
+        *session.roster_told.lock() = Some(told);
         let mut query = Element::new("query", ns::ROSTER);
         if known.is_some() {
-            query.set("ver", &roster.version.to_string());
+            query.set("ver", &shared::version(told.version, told.shared));
         }
-        for item in &roster.items {
-            query.push(item_element(item));
+        for item in merge(roster, entries).items {
+            query.push(item_element(&item));
         }
         Ok(Reply::Result(query))
+    })
+}
+
+/// A roster as its owner's clients see it: with what shared groups put into it.
+pub async fn whole(
+    router: &Router,
+    owner: &BareJid,
+    account: AccountId,
+) -> Result<Roster, StoreError> {
+    let entries = entries(router, owner).await?;
+    Ok(merge(router.store.rosters().get(account).await?, entries))
+}
+
+fn merge(mut roster: Roster, mut entries: BTreeMap<BareJid, shared::Entry>) -> Roster {
+    if entries.is_empty() {
+        return roster;
+    }
+    let own = roster.items.into_iter().filter_map(|item| {
+        let (jid, entry) = (item.jid.clone(), entries.remove(&item.jid));
+        shared::merged(&jid, Some(item), entry.as_ref())
+    });
+    roster.items = own.collect();
+    let others = entries.iter().filter_map(|(jid, entry)| shared::merged(jid, None, Some(entry)));
+    roster.items.extend(others);
+    roster.items.sort_unstable_by(|a, b| a.jid.cmp(&b.jid));
+    roster
+}
+
+/// All that shared groups put into a roster.
+async fn entries(
+    router: &Router,
+    owner: &BareJid,
+) -> Result<BTreeMap<BareJid, shared::Entry>, StoreError> {
+    let groups = router.store.groups().snapshot();
+    match groups.view(owner) {
+        Some(view) => shared::Moment::of(&groups).entries(router, &view).await,
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// What shared groups say of one contact, if it is an account that they know.
+pub async fn entry(
+    router: &Router,
+    owner: &BareJid,
+    contact: &BareJid,
+) -> Result<Option<shared::Entry>, StoreError> {
+    let groups = router.store.groups().snapshot();
+    let Some(view) = groups.view(owner) else { return Ok(None) };
+    let entry = shared::Moment::of(&groups).entry(router, Some(&view), contact);
+    // Everybody is a member by @all@, even who is not there.
+    Ok(match entry {
+        Some(entry) => router.store.facts(contact).await?.map(|_| entry),
+        None => None,
     })
 }
 
@@ -148,20 +219,28 @@ async fn update(cx: &Ctx<'_>, wanted: Wanted) -> Result<Reply, StanzaError> {
     let session = cx.session()?;
     let Wanted { jid, name, groups, .. } = wanted;
     let contact = jid.clone();
+    let labels = entry(cx.router, cx.account()?, &jid).await?.map(|entry| entry.labels);
+    let shared = labels.is_some();
     let rosters = cx.router.store.rosters();
     let edited = rosters
         .edit(session.account, &jid, limits(cx.host), cx.now, move |entry| {
-            let item = entry.item.get_or_insert_with(|| RosterItem::new(contact));
+            let item = entry.item.get_or_insert_with(|| RosterItem::new(contact.clone()));
             item.name = name;
             item.groups = groups;
+            // What shared groups say is theirs to say; nothing of it stays once they say it no more.
+            item.groups
+                .retain(|group| labels.as_ref().is_none_or(|labels| !labels.contains(group)));
+            if shared && *item == RosterItem::new(contact) {
+                entry.item = None;
+            }
         })
         .await;
     let edited = match edited {
         Err(StoreError::TooMany { .. }) => return Err(full(cx.host)),
         edited => edited?,
     };
-    if let Some(version) = edited.version {
-        push(cx, version, &jid, edited.after.item.as_ref())?;
+    if edited.version.is_some() || shared {
+        push(cx, edited.version, &jid, edited.after.item).await?;
     }
     Ok(Reply::Empty)
 }
@@ -170,6 +249,7 @@ async fn update(cx: &Ctx<'_>, wanted: Wanted) -> Result<Reply, StanzaError> {
 async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
     let session = cx.session()?;
     let owner = cx.account()?;
+    let shared = entry(cx.router, owner, &jid).await?;
     let rosters = cx.router.store.rosters();
     let edited = rosters
         .edit(session.account, &jid, limits(cx.host), cx.now, |entry| {
@@ -180,11 +260,16 @@ async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
         })
         .await?;
     let Some(version) = edited.version else {
-        return Err(StanzaError::new(Condition::ItemNotFound));
+        return Err(match shared {
+            None => StanzaError::new(Condition::ItemNotFound),
+            Some(_) => StanzaError::new(Condition::NotAllowed)
+                .with_text("This contact comes from a shared group of the server and stays."),
+        });
     };
+    let still = shared.map(|entry| entry.subscription).unwrap_or_default();
     let before = state(&edited.before);
     let to = Jid::from(jid.clone());
-    if before.from {
+    if before.from && !still.from() {
         availability::tell_unavailable(cx.router, owner, &to, cx.out);
     }
     for (due, request) in [
@@ -196,56 +281,67 @@ async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
             cx.out.push(Stanza::presence(Some(request.typ()), Some(from), Some(to.clone()), []));
         }
     }
-    push(cx, version, &jid, None)?;
+    push(cx, Some(version), &jid, None).await?;
     Ok(Reply::Empty)
 }
 
-/// §2.1.6: what all interested resources of `owner` are told about one item; `None` = removed.
-pub fn pushes(
+/// §2.1.6: what all interested resources of `owner` are told about one of its own items, with what
+/// shared groups say of it; `None` = it has none any more.
+pub async fn pushes(
     router: &Router,
     owner: &BareJid,
-    version: u64,
+    version: Option<u64>,
     contact: &BareJid,
-    item: Option<&RosterItem>,
-) -> Vec<(Arc<Session>, Stanza)> {
+    item: Option<RosterItem>,
+) -> Result<Vec<(Arc<Session>, Stanza)>, StoreError> {
     let mut interested = router.sessions.of(owner.as_str());
     interested.retain(|session| session.has(Flag::Interested));
     if interested.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let push = push_stanza(version, contact, item);
-    let addressed = |session: Arc<Session>| {
-        let push = addressed(&push, &session.jid);
+    let entry = entry(router, owner, contact).await?;
+    let item = shared::merged(contact, item, entry.as_ref());
+    let pushes = interested.into_iter().map(|session| {
+        let push = push_to(&session, version, 0, contact, item.as_ref());
         (session, push)
-    };
-    interested.into_iter().map(addressed).collect()
+    });
+    Ok(pushes.collect())
 }
 
-fn push(
+async fn push(
     cx: &Ctx<'_>,
-    version: u64,
+    version: Option<u64>,
     contact: &BareJid,
-    item: Option<&RosterItem>,
+    item: Option<RosterItem>,
 ) -> Result<(), StanzaError> {
-    for (session, push) in pushes(cx.router, cx.account()?, version, contact, item) {
+    for (session, push) in pushes(cx.router, cx.account()?, version, contact, item).await? {
         cx.out.push_to(&session, push);
     }
     Ok(())
 }
 
-fn push_stanza(version: u64, contact: &BareJid, item: Option<&RosterItem>) -> Stanza {
+/// A push for one session: `item` is what it is to show, `version` that of the change to the
+/// roster's own item, if it was one, `change` what changed in the sum of what shared groups say.
+pub fn push_to(
+    session: &Session,
+    version: Option<u64>,
+    change: u64,
+    contact: &BareJid,
+    item: Option<&RosterItem>,
+) -> Stanza {
+    let ver = shared::tell(session, version, change);
     let element = match item {
         Some(item) => item_element(item),
         None => Element::new("item", ns::ROSTER)
             .attr("jid", contact.as_str())
             .attr("subscription", "remove"),
     };
-    let query = Element::new("query", ns::ROSTER).attr("ver", version.to_string()).with(element);
-    Stanza::iq(Type::Set, &format!("roster-{version}"), None, None, Some(query))
+    let id = format!("roster-{ver}");
+    let query = Element::new("query", ns::ROSTER).attr("ver", ver).with(element);
+    addressed(Stanza::iq(Type::Set, &id, None, None, Some(query)), &session.jid)
 }
 
-fn addressed(stanza: &Stanza, to: &Jid) -> Stanza {
-    let mut stanza = stanza.clone();
+fn addressed(mut stanza: Stanza, to: &Jid) -> Stanza {
     stanza.head.to = Some(to.clone());
     stanza
 }

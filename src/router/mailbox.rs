@@ -149,6 +149,12 @@ impl Mailbox {
         self.queue.lock().bytes
     }
 
+    /// Is it time to be sparing with what can be said later?
+    pub fn is_half_full(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.bytes * 2 >= queue.bytes_max
+    }
+
     pub fn len(&self) -> usize {
         self.queue.lock().items.len()
     }

@@ -32,6 +32,9 @@ pub struct Router {
     pub sessions: Sessions,
     pub services: Services,
     pub places: Places,
+    /// Held while shared groups change and their members are told: each change finds the one before
+    /// told.
+    pub regrouping: tokio::sync::Mutex<()>,
     /// When this process began to serve (XEP-0012).
     pub started: Now,
 }
@@ -58,6 +61,7 @@ impl Router {
             sessions: Sessions::default(),
             services: Services::default(),
             places: Places::default(),
+            regrouping: tokio::sync::Mutex::default(),
             started: Now::read(),
         })
     }

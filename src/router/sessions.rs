@@ -33,6 +33,8 @@ pub struct Session {
     presence: Mutex<Option<Arc<Stanza>>>,
     /// Whom this session sent directed presence outside its roster (RFC 6121 §4.6.1).
     pub directed: Mutex<Vec<Jid>>,
+    /// What its client knows of the roster, once it has asked for it in this process.
+    pub roster_told: Mutex<Option<RosterTold>>,
     /// Stream management, from `<enable/>` to the end of the session.
     pub sm: Mutex<Option<Box<Sm>>>,
     /// What waits until the user looks again (XEP-0352).
@@ -43,6 +45,15 @@ pub struct Session {
     pub heard: AtomicI64,
     /// What operators see of the connection.
     pub facts: Mutex<SessionFacts>,
+}
+
+/// A state of a roster (XEP-0237).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RosterTold {
+    /// The version of the roster's own items.
+    pub version: u64,
+    /// The sum of what shared groups add to them; 0 if nothing.
+    pub shared: u64,
 }
 
 /// The connection as an operator sees it.
@@ -89,6 +100,7 @@ impl Session {
             priority: AtomicI8::new(0),
             presence: Mutex::new(None),
             directed: Mutex::new(Vec::new()),
+            roster_told: Mutex::new(None),
             sm: Mutex::new(None),
             held: Mutex::default(),
             offered: tokio::sync::Mutex::default(),
@@ -249,6 +261,19 @@ impl Sessions {
             .iter()
             .flat_map(|s| s.lock().values().flatten().cloned().collect::<Vec<_>>())
             .collect()
+    }
+
+    /// The accounts of a host with an available resource.
+    pub fn available_on(&self, host: &str) -> Vec<BareJid> {
+        let mut accounts = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let there = shard.iter().filter(|(jid, list)| {
+                jid.domain() == host && list.iter().any(|session| session.is_available())
+            });
+            accounts.extend(there.map(|(jid, _)| jid.clone()));
+        }
+        accounts
     }
 
     pub fn count(&self) -> usize {

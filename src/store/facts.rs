@@ -57,11 +57,22 @@ impl Facts {
 
     /// Who sees whom, by the roster's own items and by shared groups.
     pub fn subscription(&self, bare: &str) -> Subscription {
-        let own = self.contact(bare).map_or(Subscription::None, |contact| contact.subscription);
+        match self.contact(bare) {
+            Some(contact) => self.between(contact),
+            None => match &self.shared {
+                None => Subscription::None,
+                Some(shared) => shared.subscription(bare),
+            },
+        }
+    }
+
+    /// The same for an item of the roster.
+    pub fn between(&self, contact: &Contact) -> Subscription {
+        let own = contact.subscription;
         match &self.shared {
             None => own,
             Some(_) if own == Subscription::Both => own,
-            Some(shared) => own | shared.subscription(bare),
+            Some(shared) => own | shared.subscription(contact.jid.as_str()),
         }
     }
 

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -100,8 +99,6 @@ pub struct Group {
     /// Members by name, sorted.
     pub members: Box<[BareJid]>,
     displayed: Box<[i64]>,
-    /// Changes with everything that rosters show of it.
-    sign: u64,
 }
 
 impl Group {
@@ -121,12 +118,11 @@ impl Group {
             || self.members.binary_search_by(|member| member.as_str().cmp(bare)).is_ok()
     }
 
-    fn signed(mut self) -> Group {
-        let mut hasher = DefaultHasher::new();
-        (self.id, &self.name, self.label(), self.everyone, self.online).hash(&mut hasher);
-        self.members.hash(&mut hasher);
-        self.sign = hasher.finish();
-        self
+    /// The same for rosters, which show members by `@online@` while they are.
+    pub fn shows(&self, member: &BareJid, online: impl Fn() -> bool) -> bool {
+        let at_home = member.local().is_some() && member.domain() == self.name.host;
+        at_home && (self.everyone || self.online && online())
+            || self.members.binary_search(member).is_ok()
     }
 }
 
@@ -217,6 +213,10 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub fn owner(&self) -> &BareJid {
+        &self.owner
+    }
+
     /// Groups whose members the owner sees.
     pub fn seen(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.seen.iter().map(|at| &self.groups.groups[*at])
@@ -243,14 +243,11 @@ impl Shared {
         self.seen().filter(move |group| group.contains(other)).map(|group| group.label())
     }
 
-    /// Changes when something changes in the groups that concern the owner. Of those who are
-    /// members by `@all@` and `@online@` it knows nothing.
-    pub fn sign(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.seen().for_each(|group| group.sign.hash(&mut hasher));
-        0xff_u8.hash(&mut hasher);
-        self.seen_by().for_each(|group| group.sign.hash(&mut hasher));
-        hasher.finish()
+    /// Does it say the same as `other`, be it of another moment?
+    pub fn says_as(&self, other: &Shared) -> bool {
+        self.owner == other.owner
+            && self.seen().eq(other.seen())
+            && self.seen_by().eq(other.seen_by())
     }
 }
 
@@ -281,6 +278,36 @@ impl Groups<'_> {
     /// Is there no group at all? For the hot path.
     pub fn is_empty(&self) -> bool {
         self.0.shared_groups.load().is_empty()
+    }
+
+    /// Is `@online@` a member of any group?
+    pub fn follow_presence(&self) -> bool {
+        self.0.shared_groups.load().groups.iter().any(|group| group.online)
+    }
+
+    /// Does `@all@` or `@online@` make the accounts of a host members of any group?
+    pub fn are_wide(&self, host: &str) -> bool {
+        let groups = self.0.shared_groups.load();
+        groups.groups.iter().any(|group| group.is_wide() && group.name.host == host)
+    }
+
+    /// The accounts of a host by name, at most `max` of them: the members by `@all@`.
+    pub async fn accounts(&self, host: &str, max: usize) -> Result<Vec<BareJid>, StoreError> {
+        let host = host.to_owned();
+        self.0
+            .read(move |reader| {
+                let mut rows = reader.conn.prepare_cached(
+                    "SELECT jid FROM accounts JOIN addresses USING (id)
+                     WHERE host = ?1 AND NOT erasing ORDER BY name LIMIT ?2",
+                )?;
+                let mut rows = rows.query(params![host, max])?;
+                let mut accounts = Vec::new();
+                while let Some(row) = rows.next()? {
+                    accounts.extend(BareJid::parse(row.get_ref(0)?.as_str().unwrap_or_default()));
+                }
+                Ok(accounts)
+            })
+            .await
     }
 
     /// Makes a group. With `replace`, one of that name keeps its members and gets the rest anew.
@@ -586,7 +613,6 @@ fn load_one(conn: &Connection, id: i64) -> Result<Option<Group>, StoreError> {
                 online: row.get(5)?,
                 members: Box::default(),
                 displayed: Box::default(),
-                sign: 0,
             })
         })
         .optional()?;
@@ -606,7 +632,7 @@ fn load_one(conn: &Connection, id: i64) -> Result<Option<Group>, StoreError> {
         "SELECT displayed FROM shared_group_displayed WHERE shared_group = ?1 ORDER BY displayed",
     )?;
     group.displayed = rows.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(Some(group.signed()))
+    Ok(Some(group))
 }
 
 #[cfg(test)]
@@ -710,11 +736,11 @@ mod tests {
         let who = members(&["ann@a", "ghost@a"]);
         let error = groups.change_members(&name("g"), who, true).await.unwrap_err();
         assert_eq!(error.to_string(), "there is no account ghost@a");
-        let before = found.view(&jid("ann@a")).unwrap().sign();
-        groups.describe(&name("g"), None, Some("why".into())).await.unwrap();
-        assert_eq!(groups.snapshot().view(&jid("ann@a")).unwrap().sign(), before);
+        let view = || groups.snapshot().view(&jid("ann@a")).unwrap();
+        let before = view();
+        assert!(view().says_as(&before));
         groups.describe(&name("g"), Some("H".into()), None).await.unwrap();
-        assert_ne!(groups.snapshot().view(&jid("ann@a")).unwrap().sign(), before);
+        assert!(!view().says_as(&before));
         groups.delete(&name("g")).await.unwrap();
         assert!(groups.is_empty());
         assert!(groups.delete(&name("g")).await.is_err());

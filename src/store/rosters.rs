@@ -12,7 +12,7 @@ use crate::time::Now;
 const REMOVED_MAX: usize = 64;
 
 /// Who sees whose presence (RFC 6121 §2.1.2.5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Subscription {
     #[default]

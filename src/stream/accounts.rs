@@ -14,6 +14,7 @@ use crate::auth::{
     Token, TokenUse, Tokens, UserAgent,
 };
 use crate::config::{HostConfig, Mechanism};
+use crate::delivery::groups;
 use crate::jid::BareJid;
 use crate::store::accounts::ScramRow;
 use crate::store::devices::{Agent, TokenRow, TokenRows};
@@ -319,7 +320,11 @@ pub(super) async fn create_guest(
         return Err(Some(BindRefusal::TooManySessions));
     }
     let created = streams.router.store.accounts().create(jid, Vec::new(), Now::read()).await;
-    created.map_err(|error| {
+    let joined = match created {
+        Ok(id) => groups::joined(&streams.router, jid, Now::read()).await.map(|()| id),
+        Err(error) => Err(error),
+    };
+    joined.map_err(|error| {
         tracing::error!(%error, "no place for a guest");
         None
     })

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Streams;
-use crate::delivery::{inbound, presence, route};
+use crate::delivery::{groups, inbound, presence, route};
 use crate::features::{Outbox, carbons, push, stanza_id};
 use crate::jid::Jid;
 use crate::router::sessions::Flag;
@@ -126,11 +126,7 @@ pub async fn end(router: &Arc<Router>, session: &Arc<Session>) {
 /// A guest's account lasts as long as its session (XEP-0175).
 async fn forget_guest(router: &Arc<Router>, session: &Session, now: Now) {
     let guest = session.jid.bare();
-    let gone = match presence::farewell(router, &guest, now).await {
-        Ok(()) => router.store.accounts().remove(&guest).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = gone {
+    if let Err(error) = groups::remove_account(router, &guest, now).await {
         // The next start removes it.
         tracing::warn!(%guest, %error, "a guest's account stays");
     }

@@ -19,7 +19,7 @@ use crate::auth::credentials::{Credentials, Password as Prepared};
 use crate::auth::hash::Hash;
 use crate::config::value::Secret;
 use crate::config::{HostConfig, Mechanism};
-use crate::delivery::presence;
+use crate::delivery::groups;
 use crate::jid::BareJid;
 use crate::store::accounts::{self, ScramRow};
 use crate::stream::accounts::{Verdict, scram_row};
@@ -78,7 +78,10 @@ impl Operation for Add {
         }
         let keys = derive(&host, &self.password).await?;
         match cx.store().accounts().create(&jid, keys, Now::read()).await {
-            Ok(_) => Ok(Done { jid: jid.to_string(), sessions_ended: 0 }),
+            Ok(_) => {
+                groups::joined(&cx.router(), &jid, Now::read()).await?;
+                Ok(Done { jid: jid.to_string(), sessions_ended: 0 })
+            }
             Err(crate::store::StoreError::AccountExists) => Err(exists(&jid)),
             Err(error) => Err(error.into()),
         }
@@ -332,8 +335,7 @@ impl Operation for Remove {
         if tokio::time::timeout(SESSIONS_END_MAX, gone).await.is_err() {
             tracing::warn!(%jid, "sessions of a removed account are slow to end");
         }
-        presence::farewell(&cx.router(), &jid, Now::read()).await?;
-        cx.store().accounts().remove(&jid).await?;
+        groups::remove_account(&cx.router(), &jid, Now::read()).await?;
         Ok(Done { jid: jid.to_string(), sessions_ended })
     }
 }

@@ -28,7 +28,7 @@ pub fn wants(stanza: &Stanza) -> bool {
 /// Whether the owner of these facts keeps what it exchanges with `peer` (XEP-0441): the receiver
 /// of what it sent, the sender of what it got, as they were addressed.
 pub fn keeps(facts: &Facts, host: &HostConfig, peer: &Jid) -> bool {
-    let in_roster = || facts.contact(peer.bare_str()).is_some();
+    let in_roster = || facts.has_contact(peer.bare_str());
     match &facts.prefs {
         Some(prefs) => decide(prefs, peer, in_roster),
         None => by_default(from_host(host.archive.default), in_roster),
