@@ -6,9 +6,11 @@
 //! documentation of every setting and the source of the file that `coucou init` writes.
 
 mod check;
+mod compare;
 mod diff;
 pub mod edit;
 pub mod grant;
+pub mod history;
 mod host;
 mod leaf;
 pub mod model;
@@ -22,6 +24,7 @@ pub mod value;
 use std::path::Path;
 
 pub use check::{Checked, parse};
+pub use compare::{is_secret, unified};
 pub use diff::{Change, Effect, diff};
 pub use leaf::Choice;
 pub use model::{
@@ -46,7 +49,11 @@ pub fn load(file: &Path) -> Result<Checked, ConfigError> {
     parse(&text, file)
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
+/// The text of `file`.
+///
+/// # Errors
+/// If it cannot be read, or is larger than a config file may be.
+pub fn read(file: &Path) -> std::io::Result<String> {
     let len = std::fs::metadata(file)?.len();
     if len > FILE_BYTES_MAX {
         let what = format!("{len} bytes, more than a config file may have ({FILE_BYTES_MAX})");
