@@ -56,11 +56,30 @@ pub const OPS: &[Entry] = &[
     Entry::of::<server::Metrics>(),
     Entry::of::<server::Stop>(),
     Entry::of::<config::Reload>(),
+    Entry::of::<config::Show>(),
+    Entry::of::<config::Get>(),
+    Entry::of::<config::Text>(),
+    Entry::of::<config::Check>(),
+    Entry::of::<config::Set>(),
+    Entry::of::<config::Unset>(),
+    Entry::of::<config::Apply>(),
+    Entry::of::<config::Diff>(),
+    Entry::of::<config::History>(),
+    Entry::of::<config::Revert>(),
+    Entry::of::<config::Confirm>(),
+    Entry::of::<config::AclAdd>(),
+    Entry::of::<config::AclRemove>(),
+    Entry::of::<config::AccessAdd>(),
+    Entry::of::<config::AccessReplace>(),
+    Entry::of::<config::AccessMove>(),
+    Entry::of::<config::AccessRemove>(),
     Entry::of::<log::Tail>(),
 ];
 
 /// How far an operation reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Looks, changes nothing.

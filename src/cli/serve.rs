@@ -1,6 +1,6 @@
 //! `coucou serve` and `coucou stop`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,11 +11,13 @@ use super::output::Output;
 use super::reach::Reach;
 use crate::admin::doors::socket::Socket;
 use crate::admin::ops::server::Stop;
-use crate::config::{Checked, Config};
+use crate::config::history::{self, History};
+use crate::config::{self, Checked, Config};
 use crate::server::boot;
 use crate::store::StoreError;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log;
+use crate::time::Now;
 
 /// Threads for work that would hold up the others, such as deriving keys from passwords.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -23,8 +25,31 @@ const BLOCKING_THREADS_MAX: usize = 16;
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
-    let (file, checked) = common.load()?;
+    let file = common.config_file()?;
+    let checked = settings(&file)?;
     serve(file, checked, || Ok(()))
+}
+
+/// The settings to start with. A change that nobody has confirmed is undone first if its time is up
+/// or nothing can start with it.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(super) fn settings(file: &Path) -> Result<Checked, Failure> {
+    let checked = config::load(file);
+    let text = config::read(file).unwrap_or_default();
+    let (data_dir, _) = history::places(&text, file);
+    match History::new(&data_dir).settle(file, Now::read(), checked.is_err()) {
+        Ok(Some(told)) => {
+            eprintln!("coucou: {told}");
+            Ok(config::load(file)?)
+        }
+        Ok(None) => Ok(checked?),
+        Err(error) => {
+            eprintln!("coucou: an unconfirmed change of the settings could not be undone: {error}");
+            Ok(checked?)
+        }
+    }
 }
 
 /// Serves until the server is told to stop. `ready` is called once clients can sign in.

@@ -13,7 +13,7 @@ use super::first::{self, Plan};
 use super::output::Output;
 use super::place::{self, CONFIG_NAME, shell_word};
 use super::serve;
-use crate::config::{self, Checked, Config};
+use crate::config::{Checked, Config};
 
 #[derive(Debug, Args)]
 pub(super) struct Up {
@@ -37,7 +37,7 @@ impl Up {
         if !file.exists() {
             self.first_run(&file, common, out)?;
         }
-        let checked = config::load(&file)?;
+        let checked = serve::settings(&file)?;
         self.agrees_with(&checked.config, &file)?;
         let told = serving(&checked, &file, common);
         serve::serve(file, checked, || out.show(&told.0, |_| told.1))

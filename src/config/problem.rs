@@ -105,7 +105,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The file could not be read at all.
-    pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> ConfigError {
+    pub fn unreadable(file: &Path, error: &std::io::Error) -> ConfigError {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "`coucou init` writes one; `--config FILE` names another"

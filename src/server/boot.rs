@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::doors::Doors;
 use super::{Server, housekeeping};
+use crate::admin::Running;
 use crate::auth::ServerSecret;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::net::certs::{CertError, CertSource, CertStore, write_self_signed};
 use crate::net::listen::BindError;
 use crate::net::tls::Acceptor;
@@ -85,8 +86,21 @@ pub async fn open(server: &Arc<Server>) -> Result<(), BootError> {
     let mut doors = server.doors.lock().await;
     let prepared = doors.prepare(&config.listen)?;
     doors.commit(server, prepared);
+    drop(doors);
     housekeeping::start(server);
+    remember_settings(server, &config);
     Ok(())
+}
+
+/// The settings that have proved good enough to start with, for those who want to go back to them.
+fn remember_settings(server: &Arc<Server>, config: &Config) {
+    if let Ok(text) = config::read(&server.config_file)
+        // Not one that was edited while the server came up.
+        && config::parse(&text, &server.config_file).is_ok_and(|read| read.config == *config)
+    {
+        server.remember(&text, "start", &[]);
+    }
+    crate::admin::ops::config::resume(Arc::clone(server) as Arc<dyn Running>);
 }
 
 /// The secret behind FAST tokens and the answers for unknown names: made once, kept beside the

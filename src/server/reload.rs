@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Server;
 use super::boot::{BootError, cert_sources};
+use crate::config::history::{Cause, History};
 use crate::config::{self, Change, Config, ConfigError};
 use crate::net::certs::CertSet;
 use crate::router::Control;
@@ -42,7 +43,9 @@ impl Server {
     async fn try_reload(self: &Arc<Self>) -> Result<Vec<Change>, ReloadError> {
         // Held to the end: one reload at a time.
         let mut doors = self.doors.lock().await;
-        let new = Arc::new(config::load(&self.config_file)?.config);
+        let text = config::read(&self.config_file)
+            .map_err(|error| ConfigError::unreadable(&self.config_file, &error))?;
+        let new = Arc::new(config::parse(&text, &self.config_file)?.config);
         let old = self.router.config.load_full();
         let changes = config::diff(&old, &new);
 
@@ -56,7 +59,17 @@ impl Server {
         self.streams.set_limits(&new.limits);
         doors.commit(self, prepared);
         self.dismiss(&old, &new);
+        self.remember(&text, "config.reload", &changes);
         Ok(changes)
+    }
+
+    /// Notes the text that is in force now, unless whoever brought it has done so.
+    pub(super) fn remember(&self, text: &str, what: &str, changes: &[Change]) {
+        let history = History::new(&self.router.config.load().data_dir);
+        let cause = Cause { what, ..Cause::default() };
+        if let Err(error) = history.note(Now::read(), cause, text, changes) {
+            tracing::warn!(%error, "the settings in force could not be noted in their history");
+        }
     }
 
     /// Ends the streams of hosts and components that are gone, and of components whose secret

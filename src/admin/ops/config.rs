@@ -1,4 +1,10 @@
-//! The settings: reload.
+//! The settings: looking at them, editing them, reloading them.
+
+mod change;
+mod confirm;
+mod edits;
+mod lockout;
+mod look;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,6 +12,16 @@ use serde::{Deserialize, Serialize};
 use crate::admin::Context;
 use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::config::{self, Change};
+
+pub use change::{Applied, Options};
+pub use confirm::{Confirm, Confirmed, resume};
+pub use edits::{
+    AccessAdd, AccessMove, AccessRemove, AccessReplace, AclAdd, AclRemove, Apply, Revert, Set,
+    Unset,
+};
+pub use look::{
+    Check, Diff, Differences, Fault, FileText, Get, History, Show, Shown, States, Text, Verdict,
+};
 
 /// Reads the config file again and brings it into force, whole or not at all.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
