@@ -39,10 +39,10 @@ pub fn unified(old: &str, new: &str, old_name: &str, new_name: &str) -> String {
         let written = writeln!(
             out,
             "@@ -{},{} +{},{} @@",
-            first(Step::old),
-            count(Step::old),
-            first(Step::new),
-            count(Step::new)
+            first(Step::in_old),
+            count(Step::in_old),
+            first(Step::in_new),
+            count(Step::in_new)
         );
         debug_assert!(written.is_ok(), "writing to a String does not fail");
         for step in steps {
@@ -68,14 +68,14 @@ enum Step {
 }
 
 impl Step {
-    fn old(&self) -> Option<usize> {
+    fn in_old(&self) -> Option<usize> {
         match *self {
             Step::Both(old, _) | Step::Old(old) => Some(old),
             Step::New(_) => None,
         }
     }
 
-    fn new(&self) -> Option<usize> {
+    fn in_new(&self) -> Option<usize> {
         match *self {
             Step::Both(_, new) | Step::New(new) => Some(new),
             Step::Old(_) => None,
@@ -242,8 +242,8 @@ mod tests {
         fn a_diff_leads_from_one_text_to_the_other(old in "([a-d]\n){0,12}", new in "([a-d]\n){0,12}") {
             let (a, b): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
             let steps = steps(&a, &b);
-            prop_assert!(steps.iter().filter_map(Step::old).eq(0..a.len()));
-            prop_assert!(steps.iter().filter_map(Step::new).eq(0..b.len()));
+            prop_assert!(steps.iter().filter_map(Step::in_old).eq(0..a.len()));
+            prop_assert!(steps.iter().filter_map(Step::in_new).eq(0..b.len()));
             for step in steps {
                 if let Step::Both(old, new) = step {
                     prop_assert_eq!(a[old], b[new]);

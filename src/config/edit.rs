@@ -59,10 +59,10 @@ pub fn set(text: &str, path: &str, value: &Value) -> Result<String, EditError> {
         Found::Missing { depth, within: Within::Inline(table) } => {
             let (key, below) = parts[depth..].split_first().ok_or_else(|| bad_path(path))?;
             let entry = format!("{} = {}", key_text(key), render(&nested(below, value)));
-            draft.spliced([draft.into_inline(table, &entry)])
+            draft.spliced([draft.add_to_inline(table, &entry)])
         }
         Found::Missing { depth, within: Within::Table(table) } => {
-            draft.spliced([draft.into_table(&parts, depth, table, value)])
+            draft.spliced([draft.add_to_table(&parts, depth, table, value)])
         }
     })
 }
@@ -438,7 +438,7 @@ impl<'t> Draft<'t> {
     }
 
     /// `table` is there, with so many parts of the path, and what follows is not.
-    fn into_table(&self, parts: &[String], depth: usize, table: &Table, value: &Value) -> Splice {
+    fn add_to_table(&self, parts: &[String], depth: usize, table: &Table, value: &Value) -> Splice {
         let (own, below) = parts.split_at(depth);
         let is_host = is_named(parts);
         let (Some((key, _)), true) = (below.split_first(), below.len() == 1 && !is_host) else {
@@ -525,7 +525,7 @@ impl<'t> Draft<'t> {
     }
 
     /// An entry more in a table within `{ }`.
-    fn into_inline(&self, table: &InlineTable, entry: &str) -> Splice {
+    fn add_to_inline(&self, table: &InlineTable, entry: &str) -> Splice {
         let last = table.iter().filter_map(|(_, value)| value.span()).map(|span| span.end).max();
         match last {
             Some(end) => (end..end, format!(", {entry}")),

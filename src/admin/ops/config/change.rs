@@ -131,7 +131,8 @@ pub(super) async fn change(
     }
     let now = Now::read();
     let who = cx.actor().map_or("", |actor| actor.who.as_str());
-    let (back, id) = remember(&history, now, who, what, options, &old, &new, &applied.changes)?;
+    let cause = Cause { who, what, why: &options.reason };
+    let (back, id) = remember(&history, now, cause, &old, &new, &applied.changes)?;
     applied.id = id;
     let timed = class == Class::LockOut && cx.server().is_some() && !options.now;
     let pending = timed.then(|| Pending {
@@ -223,14 +224,11 @@ fn nothing_is_left_over(in_force: Option<&Config>, text: &str, file: &Path) -> R
     .help("`coucou config diff` shows it; `coucou reload` brings it into force, `coucou config revert` takes it back"))
 }
 
-/// Notes the old text, unless it is known, and the new one.
-#[allow(clippy::too_many_arguments)]
+/// Notes the old text, unless it is known, and the new one; tells the numbers of both.
 fn remember(
     history: &History,
     now: Now,
-    who: &str,
-    what: &str,
-    options: &Options,
+    cause: Cause<'_>,
     old: &str,
     new: &str,
     changes: &[Change],
@@ -239,9 +237,7 @@ fn remember(
     let note = |cause, text, changes| {
         history.note(now, cause, text, changes).map_err(|error| no_history(&error))
     };
-    let back = note(found, old, &[])?;
-    let id = note(Cause { who, what, why: &options.reason }, new, changes)?;
-    Ok((back, id))
+    Ok((note(found, old, &[])?, note(cause, new, changes)?))
 }
 
 /// Has the server read the file; if it does not take it, the old text comes back.
