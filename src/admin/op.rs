@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ops::{account, blocklist, config, log, message, private, server, session, vcard};
+use super::ops::{
+    account, blocklist, config, invite, log, message, private, server, session, vcard,
+};
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
 use crate::store::StoreError;
@@ -52,6 +54,11 @@ pub const OPS: &[Entry] = &[
     Entry::of::<blocklist::Get>(),
     Entry::of::<blocklist::Add>(),
     Entry::of::<blocklist::Remove>(),
+    Entry::of::<invite::Create>(),
+    Entry::of::<invite::List>(),
+    Entry::of::<invite::Show>(),
+    Entry::of::<invite::Revoke>(),
+    Entry::of::<invite::Sweep>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Metrics>(),
     Entry::of::<server::Stop>(),

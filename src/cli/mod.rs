@@ -11,9 +11,11 @@ mod check;
 mod failure;
 mod first;
 mod init;
+mod invite;
 mod log;
 mod output;
 mod place;
+mod qr;
 mod reach;
 mod reload;
 mod serve;
@@ -83,6 +85,9 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Invite people, list and revoke invitations
+    #[command(subcommand)]
+    Invite(invite::Invite),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
     /// Bring the config file into force, whole or not at all, and tell what changed
@@ -124,6 +129,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Status(status) => status.run(common, out),
         Command::Account(account) => account.run(common, out),
         Command::Session(session) => session.run(common, out),
+        Command::Invite(invite) => invite.run(common, out),
         Command::Check(check) => check.run(common, out),
         Command::Reload => reload::run(common, out),
         Command::Log(log) => log.run(common, out),

@@ -6,7 +6,7 @@ use super::check::{KIB, MIB, path, secs};
 use super::diff::Effect;
 use super::leaf::Choice;
 use super::model::{
-    Archive, ArchiveDefault, Auth, Contact, Guest, HostConfig, Mechanism, Offline, Push,
+    Archive, ArchiveDefault, Auth, Contact, Guest, HostConfig, Invites, Mechanism, Offline, Push,
     ResourceConflict, Services, TlsFiles,
 };
 use super::raw::Table;
@@ -43,6 +43,7 @@ pub(super) fn host(table: &mut Table<'_, '_>, domain: String, data_dir: &Path) -
         vcard_bytes_max: table.bytes("vcard_bytes_max", 128 * KIB, 0..=16 * MIB),
         blocklist_max: table.count("blocklist_max", 1000, 0..=100_000) as usize,
         push: table.section("push", push),
+        invites: table.section("invites", |table| invites(table, &domain)),
         guest: self::guest(table, guest),
         domain,
     }
@@ -189,6 +190,34 @@ fn push(table: &mut Table<'_, '_>) -> Push {
         with_sender: table.flag("with_sender", false),
         with_body: table.flag("with_body", false),
     }
+}
+
+fn invites(table: &mut Table<'_, '_>, domain: &str) -> Invites {
+    let expected = "a web address such as \"https://example.org/invite/{token}\"";
+    let show = |page: &Option<String>| page.clone().unwrap_or_default();
+    let page = table.text("page", None, expected, show, |text| match text {
+        "" => Ok(None),
+        _ if !text.contains("{token}") => Err("has no {token} in it".to_owned()),
+        _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err("is no web address".to_owned())
+        }
+        _ if text.starts_with("https://") => Ok(Some(text.replace("{host}", domain))),
+        _ => Err("is no https address: tokens are as good as passwords".to_owned()),
+    });
+    let invites = Invites {
+        create_accounts: table.access("create_accounts", "configure"),
+        contacts: table.access("contacts", "local"),
+        open_max: table.count("open_max", 20, 0..=100_000) as usize,
+        uses_max: table.count("uses_max", 10, 1..=100_000),
+        lifetime: table.span("lifetime", secs(7 * DAY), secs(60)..=secs(365 * DAY)),
+        lifetime_max: table.span("lifetime_max", secs(30 * DAY), secs(60)..=secs(3650 * DAY)),
+        page,
+    };
+    if table.has("lifetime") && invites.lifetime > invites.lifetime_max {
+        let found = value::Span(invites.lifetime).to_string();
+        table.report("lifetime", &found, "no more than `lifetime_max`");
+    }
+    invites
 }
 
 fn guest(table: &mut Table<'_, '_>, guest: bool) -> Guest {

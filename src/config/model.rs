@@ -239,6 +239,7 @@ pub struct HostConfig {
     /// Entries of an account's blocklist (XEP-0191).
     pub blocklist_max: usize,
     pub push: Push,
+    pub invites: Invites,
     pub guest: Guest,
 }
 
@@ -301,6 +302,24 @@ impl Services {
             .into_iter()
             .filter_map(|name| name.as_deref())
     }
+}
+
+/// Invitations (XEP-0401, XEP-0379).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invites {
+    /// Who may invite people to make an account here.
+    pub create_accounts: Access,
+    /// Who may invite people to become their contact.
+    pub contacts: Access,
+    /// Invitations of one account that wait to be used.
+    pub open_max: usize,
+    /// Uses of one invitation.
+    pub uses_max: u32,
+    /// How long an invitation lasts, unless it says so itself.
+    pub lifetime: Duration,
+    pub lifetime_max: Duration,
+    /// The web page of an invitation, with `{token}` in it.
+    pub page: Option<String>,
 }
 
 /// Addresses of those who run the host (XEP-0157): URIs such as `mailto:` or `xmpp:`.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use super::inbound::overflow;
 use super::{groups, route};
 use crate::config::model::HostConfig;
-use crate::features::subscription::{self, Request, Step, Tell};
-use crate::features::{Outbox, availability, blocking, offline, roster};
+use crate::features::subscription::{self, Request, State, Step, Tell};
+use crate::features::{Outbox, availability, blocking, invites, offline, roster};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
 use crate::router::{Item, Router, Session, Target};
@@ -562,12 +562,21 @@ async fn asked(
         Request::Subscribe | Request::Unsubscribe => by_groups.from(),
         Request::Subscribed | Request::Unsubscribed => by_groups.to(),
     };
-    let peer = contact.clone();
+    let sees = facts.contact(contact.as_str()).is_some_and(|known| known.subscription.from());
+    let invite = match request {
+        Request::Subscribe if !sees && !stays => {
+            invites::approves(router, host, owner, contact, &stanza, now).await?
+        }
+        _ => None,
+    };
+    let (peer, groups) = (contact.clone(), invite.as_ref().map(|invite| invite.groups.clone()));
     let rosters = router.store.rosters();
     let edited = rosters
         .edit(facts.id, contact, roster::limits(host), now, move |entry| {
             let before = roster::state(entry);
-            let mut step = subscription::inbound(before, request);
+            let approved = before.approved || groups.is_some() && !before.from;
+            let is_new = entry.item.is_none();
+            let mut step = subscription::inbound(State { approved, ..before }, request);
             if stays {
                 // A shared group lets the contact see the owner, or the owner the contact, whatever
                 // they tell each other.
@@ -577,6 +586,9 @@ async fn asked(
                 }
             }
             roster::put_state(entry, &peer, step.state, kept);
+            if let (Some(item), Some(groups), true) = (&mut entry.item, groups, is_new) {
+                item.groups = groups;
+            }
             step
         })
         .await;
@@ -607,6 +619,39 @@ async fn asked(
         Tell::Nothing => {}
         Tell::Available => availability::tell_available(router, owner, &to, out),
         Tell::Unavailable => availability::tell_unavailable(router, owner, &to, out),
+    }
+    if invite.is_some_and(|invite| invite.subscribes) {
+        subscribe_back(router, host, facts, contact, out, now).await?;
+    }
+    Ok(())
+}
+
+/// XEP-0379 §3.5: whoever was invited is asked in return, on behalf of the inviter.
+async fn subscribe_back(
+    router: &Arc<Router>,
+    host: &HostConfig,
+    facts: &Facts,
+    contact: &BareJid,
+    out: &Outbox,
+    now: Now,
+) -> Result<(), StoreError> {
+    let owner = &facts.jid;
+    let peer = contact.clone();
+    let edited = router
+        .store
+        .rosters()
+        .edit(facts.id, contact, roster::limits(host), now, move |entry| {
+            let step = subscription::outbound(roster::state(entry), Request::Subscribe);
+            roster::put_state(entry, &peer, step.state, None);
+            step.state.pending_out
+        })
+        .await?;
+    if edited.value {
+        let (from, to) = (owner.clone().into(), contact.clone().into());
+        out.push(Stanza::presence(Some(Type::Subscribe), Some(from), Some(to), []));
+    }
+    if edited.version.is_some() {
+        push(router, owner, edited.version, contact, edited.after.item).await?;
     }
     Ok(())
 }

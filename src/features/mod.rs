@@ -19,6 +19,7 @@ pub mod csi;
 pub mod devices;
 pub mod disco;
 pub mod entity_time;
+pub mod invites;
 pub mod last;
 pub mod offline;
 pub mod ping;
@@ -59,6 +60,7 @@ pub const ALL: &[&Feature] = &[
     &devices::FEATURE,
     &disco::FEATURE,
     &entity_time::FEATURE,
+    &invites::FEATURE,
     &last::FEATURE,
     &offline::FEATURE,
     &ping::FEATURE,

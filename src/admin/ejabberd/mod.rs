@@ -7,6 +7,7 @@
 //! in an object under its name.
 
 mod accounts;
+mod invites;
 mod server;
 mod sessions;
 
@@ -19,7 +20,8 @@ use super::op::{Entry, Example, Operation, Prepared, Refusal, RefusalKind};
 use super::{Context, wire};
 
 /// Every command, by kind.
-pub const COMMANDS: &[&[Entry]] = &[accounts::COMMANDS, sessions::COMMANDS, server::COMMANDS];
+pub const COMMANDS: &[&[Entry]] =
+    &[accounts::COMMANDS, invites::COMMANDS, sessions::COMMANDS, server::COMMANDS];
 
 /// A command of ejabberd's. The struct holds its arguments.
 ///

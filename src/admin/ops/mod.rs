@@ -3,6 +3,7 @@
 pub mod account;
 pub mod blocklist;
 pub mod config;
+pub mod invite;
 pub mod log;
 pub mod message;
 pub mod private;
