@@ -17,7 +17,7 @@ use super::host::host;
 use super::leaf::Choice;
 use super::model::StreamManagement;
 use super::model::{
-    Addresses, Component, Config, HostConfig, Level, Limits, Listen, Log, LogFormat, Storage,
+    Addresses, Admin, Component, Config, HostConfig, Level, Limits, Listen, Log, LogFormat, Storage,
 };
 use super::problem::{ConfigError, Problem};
 use super::raw::{Document, Table};
@@ -87,6 +87,8 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     table.effect(Effect::Live);
     // Before the hosts, whose settings name rules.
     let mut rules = table.rules();
+    let admin =
+        table.section("admin", |table| Admin { access: table.access("access", "configure") });
     let hosts: Vec<Arc<HostConfig>> =
         table.each_domain("hosts", |domain, table| Arc::new(host(table, domain, &data_dir)));
     let components = table.each_domain("components", |domain, table| Component {
@@ -113,6 +115,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         log,
         storage,
         components,
+        admin,
         rules: Arc::new(rules),
         settings: Vec::new(),
     }

@@ -10,6 +10,7 @@ use super::model::{
     ResourceConflict, Services, TlsFiles,
 };
 use super::raw::Table;
+use super::rules::Allowance;
 use super::value;
 
 const DAY: u64 = 86_400;
@@ -36,7 +37,7 @@ pub(super) fn host(table: &mut Table<'_, '_>, domain: String, data_dir: &Path) -
         contact: table.section("contact", contact),
         archive: table.section("archive", |table| archive(table, guest)),
         offline: table.section("offline", |table| offline(table, guest)),
-        roster_items_max: table.count("roster_items_max", 5000, 0..=100_000) as usize,
+        roster_items_max: table.allowance("roster_items_max", 5000, 0..=100_000),
         sign_in: table.access("sign_in", "all"),
         sessions_per_account_max: table.allowance("sessions_per_account_max", 20, 1..=1000),
         private_bytes_max: table.bytes("private_bytes_max", 256 * KIB, 0..=16 * MIB),
@@ -173,11 +174,10 @@ fn archive(table: &mut Table<'_, '_>, guest: bool) -> Archive {
 
 fn offline(table: &mut Table<'_, '_>, guest: bool) -> Offline {
     let offline = Offline {
-        messages_max: table.count("messages_max", if guest { 0 } else { 1000 }, 0..=1_000_000)
-            as usize,
+        messages_max: table.allowance("messages_max", if guest { 0 } else { 1000 }, 0..=1_000_000),
         age_max: table.span_or("age_max", None, "forever", secs(3600)..=secs(36_500 * DAY)),
     };
-    if guest && offline.messages_max > 0 {
+    if guest && offline.messages_max != Allowance::Fixed(0) {
         let found = offline.messages_max.to_string();
         table.report("messages_max", &found, "0 on a host with `auth = \"anonymous\"`");
     }

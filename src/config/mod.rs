@@ -28,9 +28,9 @@ pub use compare::{is_secret, unified};
 pub use diff::{Change, Effect, diff};
 pub use leaf::Choice;
 pub use model::{
-    Addresses, Archive, ArchiveDefault, Auth, Component, Config, Contact, Guest, HostConfig, Level,
-    Limits, Listen, Log, LogFormat, Mechanism, Offline, Push, ResourceConflict, Services, Storage,
-    StreamManagement, TlsFiles,
+    Addresses, Admin, Archive, ArchiveDefault, Auth, Component, Config, Contact, Guest, HostConfig,
+    Level, Limits, Listen, Log, LogFormat, Mechanism, Offline, Push, ResourceConflict, Services,
+    Storage, StreamManagement, TlsFiles,
 };
 pub use problem::{ConfigError, Excerpt, Problem};
 pub use rules::{Access, Allowance, Rules};

@@ -32,6 +32,7 @@ pub struct Config {
     pub storage: Storage,
     /// External components (XEP-0114), in the order of the file.
     pub components: Vec<Component>,
+    pub admin: Admin,
     /// Who is who, and who may do what.
     pub rules: Arc<Rules>,
     /// Every setting as path and text, sorted by path: what [`super::diff`] compares.
@@ -56,6 +57,13 @@ impl Config {
             .any(|host| host.domain == domain || host.services.names().any(|name| name == domain))
             || self.component(domain).is_some()
     }
+}
+
+/// Administration over XMPP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Who may use the commands for administrators.
+    pub access: Access,
 }
 
 /// Where the server listens. An empty list switches that door off.
@@ -228,7 +236,7 @@ pub struct HostConfig {
     pub contact: Contact,
     pub archive: Archive,
     pub offline: Offline,
-    pub roster_items_max: usize,
+    pub roster_items_max: Allowance,
     /// Who of those who have an account may sign in.
     pub sign_in: Access,
     pub sessions_per_account_max: Allowance,
@@ -378,7 +386,7 @@ pub enum ArchiveDefault {
 pub struct Offline {
     /// Messages kept per account; further ones are returned to their sender. 0 switches offline
     /// storage off.
-    pub messages_max: usize,
+    pub messages_max: Allowance,
     /// Age at which they go; `None` keeps them until they are fetched.
     pub age_max: Option<Duration>,
 }

@@ -137,7 +137,7 @@ pub enum Access {
 }
 
 /// The value of a setting that takes a number or the name of an allowance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowance {
     Fixed(u64),
     Named {

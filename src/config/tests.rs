@@ -147,7 +147,10 @@ fn guests_keep_nothing() {
     let config = read("[hosts.\"g.org\"]\nauth = \"anonymous\"\n").unwrap().config;
     let host = &config.hosts[0];
     assert!(host.is_guest());
-    assert_eq!((host.archive.default, host.offline.messages_max), (ArchiveDefault::Never, 0));
+    assert_eq!(
+        (host.archive.default, &host.offline.messages_max),
+        (ArchiveDefault::Never, &Allowance::Fixed(0))
+    );
 
     let found = problems(
         "[hosts.\"g.org\"]\nauth = \"anonymous\"\nmechanisms = [\"PLAIN\"]\narchive.default = \"always\"\n\

@@ -368,7 +368,7 @@ async fn ask(
     let peer = contact.clone();
     let rosters = router.store.rosters();
     let edited = rosters
-        .edit(session.account, contact, roster::limits(&host), now, move |entry| {
+        .edit(session.account, contact, roster::limits(router, &host, &owner), now, move |entry| {
             let before = roster::state(entry);
             let mut step = subscription::outbound(before, request);
             if stays {
@@ -381,7 +381,7 @@ async fn ask(
         })
         .await;
     let edited = match edited {
-        Err(StoreError::TooMany { .. }) => return Err(roster::full(&host)),
+        Err(StoreError::TooMany { max, .. }) => return Err(roster::full(max)),
         edited => edited?,
     };
     let step = edited.value;
@@ -572,7 +572,7 @@ async fn asked(
     let (peer, groups) = (contact.clone(), invite.as_ref().map(|invite| invite.groups.clone()));
     let rosters = router.store.rosters();
     let edited = rosters
-        .edit(facts.id, contact, roster::limits(host), now, move |entry| {
+        .edit(facts.id, contact, roster::limits(router, host, owner), now, move |entry| {
             let before = roster::state(entry);
             let approved = before.approved || groups.is_some() && !before.from;
             let is_new = entry.item.is_none();
@@ -640,7 +640,7 @@ async fn subscribe_back(
     let edited = router
         .store
         .rosters()
-        .edit(facts.id, contact, roster::limits(host), now, move |entry| {
+        .edit(facts.id, contact, roster::limits(router, host, owner), now, move |entry| {
             let step = subscription::outbound(roster::state(entry), Request::Subscribe);
             roster::put_state(entry, &peer, step.state, None);
             step.state.pending_out

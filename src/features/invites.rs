@@ -317,7 +317,7 @@ async fn befriend(
     let edited = router
         .store
         .rosters()
-        .edit(facts.id, contact, roster::limits(host), now, move |entry| {
+        .edit(facts.id, contact, roster::limits(router, host, owner), now, move |entry| {
             let item =
                 entry.item.get_or_insert_with(|| RosterItem { groups, ..RosterItem::new(jid) });
             item.subscription = Subscription::Both;

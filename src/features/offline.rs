@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::model::HostConfig;
+use crate::config::{Allowance, HostConfig};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
 use crate::router::{Item, Router, Session};
@@ -41,7 +41,7 @@ const BATCH: usize = 32;
 const PAUSE: Duration = Duration::from_millis(100);
 
 fn keeps_messages(host: &HostConfig) -> bool {
-    !host.is_guest() && host.offline.messages_max > 0
+    !host.is_guest() && host.offline.messages_max != Allowance::Fixed(0)
 }
 
 /// What becomes of a message that reaches no session (RFC 6121 §8.5.2.2, XEP-0160 §3).
@@ -83,7 +83,8 @@ pub async fn admit(
     if verdict != Verdict::Keep {
         return verdict;
     }
-    let messages_max = u32::try_from(host.offline.messages_max).unwrap_or(u32::MAX);
+    let messages_max = router.amount(&host.offline.messages_max, owner);
+    let messages_max = u32::try_from(messages_max).unwrap_or(u32::MAX);
     let limits = OfflineLimits { messages_max, bytes_max: BYTES_MAX };
     match router.store.offline().admit(facts.id, stanza.wire_len(), limits).await {
         Ok(true) if keeps_messages(host) => Verdict::Keep,

@@ -53,9 +53,10 @@ const GROUPS_MAX: usize = 64;
 /// contacts in the roster are bounded by the roster itself.
 const REQUESTS_MAX: usize = 1_000;
 
-/// What one roster of `host` may hold.
-pub fn limits(host: &HostConfig) -> RosterLimits {
-    RosterLimits { items_max: host.roster_items_max, requests_max: REQUESTS_MAX }
+/// What the roster of `owner`, an account of `host`, may hold.
+pub fn limits(router: &Router, host: &HostConfig, owner: &Jid) -> RosterLimits {
+    let items_max = router.amount(&host.roster_items_max, owner);
+    RosterLimits { items_max, requests_max: REQUESTS_MAX }
 }
 
 /// The subscription state of an entry.
@@ -96,11 +97,9 @@ pub fn is_forged_push(from: &Jid, stanza: &Stanza) -> bool {
 }
 
 /// Roster full, in the words of the config.
-pub fn full(host: &HostConfig) -> StanzaError {
-    StanzaError::new(Condition::PolicyViolation).with_text(format!(
-        "The roster holds at most {} contacts (roster_items_max).",
-        host.roster_items_max
-    ))
+pub fn full(max: usize) -> StanzaError {
+    StanzaError::new(Condition::PolicyViolation)
+        .with_text(format!("The roster holds at most {max} contacts (roster_items_max)."))
 }
 
 fn read<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
@@ -223,20 +222,26 @@ async fn update(cx: &Ctx<'_>, wanted: Wanted) -> Result<Reply, StanzaError> {
     let shared = labels.is_some();
     let rosters = cx.router.store.rosters();
     let edited = rosters
-        .edit(session.account, &jid, limits(cx.host), cx.now, move |entry| {
-            let item = entry.item.get_or_insert_with(|| RosterItem::new(contact.clone()));
-            item.name = name;
-            item.groups = groups;
-            // What shared groups say is theirs to say; nothing of it stays once they say it no more.
-            item.groups
-                .retain(|group| labels.as_ref().is_none_or(|labels| !labels.contains(group)));
-            if shared && *item == RosterItem::new(contact) {
-                entry.item = None;
-            }
-        })
+        .edit(
+            session.account,
+            &jid,
+            limits(cx.router, cx.host, &session.jid),
+            cx.now,
+            move |entry| {
+                let item = entry.item.get_or_insert_with(|| RosterItem::new(contact.clone()));
+                item.name = name;
+                item.groups = groups;
+                // What shared groups say is theirs to say; nothing of it stays once they say it no more.
+                item.groups
+                    .retain(|group| labels.as_ref().is_none_or(|labels| !labels.contains(group)));
+                if shared && *item == RosterItem::new(contact) {
+                    entry.item = None;
+                }
+            },
+        )
         .await;
     let edited = match edited {
-        Err(StoreError::TooMany { .. }) => return Err(full(cx.host)),
+        Err(StoreError::TooMany { max, .. }) => return Err(full(max)),
         edited => edited?,
     };
     if edited.version.is_some() || shared {
@@ -252,7 +257,7 @@ async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
     let shared = entry(cx.router, owner, &jid).await?;
     let rosters = cx.router.store.rosters();
     let edited = rosters
-        .edit(session.account, &jid, limits(cx.host), cx.now, |entry| {
+        .edit(session.account, &jid, limits(cx.router, cx.host, &session.jid), cx.now, |entry| {
             // A stranger's request that waits is not the roster's to drop.
             if entry.item.is_some() {
                 *entry = RosterEntry::default();

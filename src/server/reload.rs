@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Server;
 use super::boot::{BootError, cert_sources};
+use crate::access::rule::Decision;
 use crate::config::history::{Cause, History};
-use crate::config::{self, Change, Config, ConfigError};
+use crate::config::{self, Change, Config, ConfigError, HostConfig};
 use crate::net::certs::CertSet;
 use crate::router::Control;
 use crate::time::Now;
@@ -59,6 +60,7 @@ impl Server {
         self.streams.set_limits(&new.limits);
         doors.commit(self, prepared);
         self.dismiss(&old, &new);
+        self.turn_out(&old, &new);
         self.remember(&text, "config.reload", &changes);
         Ok(changes)
     }
@@ -69,6 +71,33 @@ impl Server {
         let cause = Cause { what, ..Cause::default() };
         if let Err(error) = history.note(Now::read(), cause, text, changes) {
             tracing::warn!(%error, "the settings in force could not be noted in their history");
+        }
+    }
+
+    /// Ends the sessions of accounts that may not sign in any more. Those whose address is not known
+    /// wait for their client since before the server started; they are asked when it comes back.
+    fn turn_out(&self, old: &Config, new: &Config) {
+        let same = |host: &Arc<HostConfig>| {
+            old.host(&host.domain).is_some_and(|old| old.sign_in == host.sign_in)
+        };
+        if old.rules == new.rules && new.hosts.iter().all(same) {
+            return;
+        }
+        for session in self.router.sessions.all() {
+            let Some(host) = new.host(session.jid.domain()) else { continue };
+            let Some(address) = session.facts.lock().address.map(|peer| peer.ip()) else {
+                continue;
+            };
+            let bare = session.jid.bare();
+            let decision =
+                self.router.decide(&host.sign_in, &host.domain, Some(&bare), Some(address));
+            if !decision.allowed {
+                let Decision { rule, because, .. } = &decision;
+                tracing::info!(jid = %session.jid, rule, "session ended: {because}");
+                let text = "The rules of this server do not let you sign in any more.";
+                let error = StreamError::with_text(StreamCondition::PolicyViolation, text);
+                session.mailbox.control(Control::Close(error));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The program as a whole: started, spoken to over real sockets, stopped, killed.
 
+mod access;
 mod cli;
 mod client;
 mod hostile;

@@ -1,0 +1,76 @@
+//! Access rules in force: who may sign in, before and after a reload, and what operators are told.
+
+use coucou::xml::ns;
+
+use crate::client::{Client, Event};
+use crate::server::{PASSWORD, Server};
+
+/// Everybody but Bob, and Carol from elsewhere only.
+const RULES: &str = "sign_in = \"careful\"\n[acl]\nout = { user = \"bob\" }\n[access]\n\
+                     careful = [\n  { deny = \"out\" },\n\
+                       { deny = { user = \"carol\", ip = \"127.0.0.0/8\" } },\n  { allow = \"local\" },\n]\n";
+
+/// What the server says to a sign-in by password: the condition and the text.
+fn refusal(server: &Server, user: &str, password: &str) -> (String, String) {
+    let mut client = Client::connect_tls(server.c2s_tls(), "example.org");
+    client.open("example.org");
+    client.element();
+    client.plain(user, password);
+    let answer = client.element();
+    assert!(answer.is("failure", ns::SASL), "{}", answer.to_xml(""));
+    let condition = answer.children().next().expect("a condition").name().to_owned();
+    (condition, answer.child_text("text", ns::SASL).unwrap_or_default())
+}
+
+#[test]
+fn a_rule_decides_who_signs_in_once_the_password_is_proved() {
+    let server = Server::start_with(RULES);
+    drop(server.sign_in("alice@example.org/phone"));
+    for user in ["bob", "carol"] {
+        let (condition, text) = refusal(&server, user, PASSWORD);
+        assert_eq!(condition, "account-disabled");
+        assert_eq!(text, "the rules of this server do not let this account sign in from here");
+        // Who does not know the password learns nothing about the rules.
+        assert_eq!(refusal(&server, user, "wrong").0, "not-authorized");
+    }
+    let log = server.log();
+    assert!(log.contains("denied by line 13: bob@example.org is bob on a host of ours"), "{log}");
+    assert!(log.contains("denied by line 14: carol"), "{log}");
+}
+
+#[test]
+fn a_reload_ends_the_sessions_of_those_who_may_not_stay() {
+    let server = Server::start();
+    let mut alice = server.sign_in("alice@example.org/phone");
+    let mut bob = server.sign_in("bob@example.org/phone");
+    server.configure(RULES);
+    let told = server.run(&["reload"]);
+    assert!(told.contains("access.careful: added"), "{told}");
+    let error = bob.element();
+    assert!(error.is("error", ns::STREAMS), "{}", error.to_xml(""));
+    assert!(error.child("policy-violation", ns::STREAM_ERRORS).is_some());
+    assert!(matches!(bob.next(), Event::Close));
+    // Alice noticed nothing.
+    alice.say("<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert_eq!(alice.element().get("id"), Some("p"));
+    assert_eq!(refusal(&server, "bob", PASSWORD).0, "account-disabled");
+
+    // And back, as quickly.
+    server.configure("");
+    server.run(&["reload"]);
+    drop(server.sign_in("bob@example.org/phone"));
+}
+
+#[test]
+fn an_allowance_bounds_sessions_by_account() {
+    let server = Server::start_with(
+        "sessions_per_account_max = \"few\"\n[allowances]\n\
+         few = [{ grant = 1, to = { user = \"bob\" } }, { grant = 2 }]\n",
+    );
+    let _first = server.sign_in("bob@example.org/a");
+    let mut second = Client::authenticate(server.c2s_tls(), "example.org", "bob", PASSWORD);
+    let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    assert_eq!(second.ask("b", bind).get("type"), Some("error"));
+    let _one = server.sign_in("alice@example.org/a");
+    drop(server.sign_in("alice@example.org/b"));
+}
