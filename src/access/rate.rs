@@ -85,6 +85,20 @@ impl Bucket {
         self.full_at = Now(full_at.saturating_add(cost));
         Ok(())
     }
+
+    /// Puts back what was taken and not used after all.
+    pub fn give_back(&mut self, tokens: u32, rate: Rate) {
+        let cost = i64::from(tokens).saturating_mul(rate.interval());
+        self.full_at = Now(self.full_at.0.saturating_sub(cost));
+    }
+
+    /// The tokens that could be taken now.
+    pub fn left(&self, rate: Rate, now: Now) -> u32 {
+        let interval = rate.interval();
+        let debt = self.full_at.0.saturating_sub(now.0).max(0);
+        let missing = debt.saturating_add(interval - 1) / interval;
+        rate.burst.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
+    }
 }
 
 /// A bucket per key, for at most `keys_max` keys.
@@ -184,6 +198,19 @@ mod tests {
         assert_eq!(bucket.take(5, RATE, at(86_400_000)), Ok(()));
         let wait = bucket.take(1, RATE, at(0)).unwrap_err();
         assert!(wait <= 2 * RATE.period, "{wait:?}");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut bucket = Bucket::FULL;
+        assert_eq!(bucket.left(RATE, at(0)), 5);
+        assert_eq!(bucket.take(4, RATE, at(0)), Ok(()));
+        assert_eq!(bucket.left(RATE, at(0)), 1);
+        bucket.give_back(2, RATE);
+        assert_eq!(bucket.left(RATE, at(0)), 3);
+        assert_eq!(bucket.left(RATE, at(4_000)), 5);
+        assert_eq!(bucket.take(3, RATE, at(0)), Ok(()));
+        assert!(bucket.take(1, RATE, at(0)).is_err());
     }
 
     #[test]

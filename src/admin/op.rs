@@ -25,6 +25,9 @@ pub const OPS: &[Entry] = &[
     Entry::of::<account::Lock>(),
     Entry::of::<account::Unlock>(),
     Entry::of::<account::Remove>(),
+    Entry::of::<account::bin::Bin>(),
+    Entry::of::<account::bin::Restore>(),
+    Entry::of::<account::bin::Purge>(),
     Entry::of::<account::CheckPassword>(),
     Entry::of::<account::show::Show>(),
     Entry::of::<account::show::Exists>(),
@@ -369,11 +372,14 @@ mod tests {
     async fn passwords_travel_and_stay_out_of_the_audit() {
         let (_dir, cx) = testing::offline();
         let password = Secret::new("correct horse");
-        let add = account::Add { jid: "a@b".to_owned(), password };
+        let add = account::Add { jid: "a@b".to_owned(), password, force: true };
         assert_eq!(add.to_wire()["password"], "correct horse");
         let entry = Entry::find("account.add").unwrap();
         let prepared = entry.prepare(add.to_wire(), &cx).ok().unwrap();
-        assert_eq!(prepared.arguments, serde_json::json!({"jid": "a@b", "password": "***"}));
+        assert_eq!(
+            prepared.arguments,
+            serde_json::json!({"jid": "a@b", "password": "***", "force": true})
+        );
         assert_eq!(prepared.target, "a@b");
         assert_eq!(prepared.host.as_deref(), Some("b"));
     }

@@ -8,6 +8,7 @@ use super::ask::{self, PasswordSource};
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::reach::Reach;
+use crate::admin::ops::account::bin::{Bin, Purge, Removed, RemovedAccount, Restore};
 use crate::admin::ops::account::{
     Account as Row, Accounts, Add, Done, List, Lock, Password, Remove, Unlock,
 };
@@ -20,6 +21,9 @@ pub(super) enum Account {
         jid: String,
         #[command(flatten)]
         password: PasswordSource,
+        /// Whatever the policy of registration says to the name and the password
+        #[arg(long)]
+        force: bool,
     },
     /// List accounts
     List {
@@ -36,8 +40,29 @@ pub(super) enum Account {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// Erase an account with its archive, contacts and settings
+    /// Remove an account; for a while it can be restored
     Remove {
+        /// name@domain
+        jid: String,
+        /// Erase it at once, with its archive, contacts and settings
+        #[arg(long)]
+        purge: bool,
+        /// Confirm by naming the account
+        #[arg(long, value_name = "JID")]
+        yes: Option<String>,
+    },
+    /// Bring a removed account back, as it was
+    Restore {
+        /// name@domain
+        jid: String,
+    },
+    /// List removed accounts that can be restored
+    Bin {
+        /// Only this host
+        host: Option<String>,
+    },
+    /// Erase a removed account for good, which frees its name
+    Purge {
         /// name@domain
         jid: String,
         /// Confirm by naming the account
@@ -73,10 +98,15 @@ impl Account {
         // Asked before anything is opened: a person may take their time, and the lock of the store
         // is not theirs.
         let secret = match &self {
-            Account::Add { jid, password } | Account::Password { jid, password } => {
+            Account::Add { jid, password, .. } | Account::Password { jid, password } => {
                 Some(password.read(jid)?)
             }
-            Account::Remove { jid, yes } => {
+            Account::Remove { jid, yes, purge: false } => {
+                let what = format!("This removes {jid} and ends its sessions.");
+                ask::confirm(&what, jid, yes.as_deref())?;
+                None
+            }
+            Account::Remove { jid, yes, .. } | Account::Purge { jid, yes } => {
                 let what = format!("This erases {jid} with its archive, contacts and settings.");
                 ask::confirm(&what, jid, yes.as_deref())?;
                 None
@@ -85,9 +115,9 @@ impl Account {
         };
         let mut reach = Reach::anyway(common)?;
         let done = match self {
-            Account::Add { jid, .. } => {
+            Account::Add { jid, force, .. } => {
                 let Some((password, made_up)) = secret else { return Ok(()) };
-                let done = reach.call(&Add { jid, password: password.clone() })?;
+                let done = reach.call(&Add { jid, password: password.clone(), force })?;
                 let shown =
                     WithPassword { done, password: made_up.then(|| password.reveal().to_owned()) };
                 out.show(&shown, |shown| with_password("added", shown))
@@ -102,9 +132,27 @@ impl Account {
             Account::List { host, prefix } => {
                 list(&mut reach, host.unwrap_or_default(), prefix, out)
             }
-            Account::Remove { jid, .. } => {
-                let done = reach.call(&Remove { jid })?;
-                out.show(&done, |done| told("removed", done))
+            Account::Remove { jid, purge, .. } => {
+                let done = reach.call(&Remove { jid, purge })?;
+                let removed = removed(&mut reach, "")?;
+                let kept = removed.into_iter().find(|account| account.jid == done.jid);
+                out.show(&done, |done| match &kept {
+                    None => told("erased", done),
+                    Some(RemovedAccount { jid, until, .. }) => format!(
+                        "{}\nUntil {}, `coucou account restore {jid}` brings it back.",
+                        told("removed", done),
+                        day(until)
+                    ),
+                })
+            }
+            Account::Restore { jid } => {
+                let done = reach.call(&Restore { jid })?;
+                out.show(&done, |done| told("is back", done))
+            }
+            Account::Bin { host } => bin(&mut reach, &host.unwrap_or_default(), out),
+            Account::Purge { jid, .. } => {
+                let done = reach.call(&Purge { jid })?;
+                out.show(&done, |done| told("erased", done))
             }
             Account::Lock { jid, reason } => {
                 let done = reach.call(&Lock { jid, reason })?;
@@ -141,8 +189,37 @@ fn list(reach: &mut Reach, host: String, prefix: String, out: &mut Output) -> Re
     })
 }
 
+fn bin(reach: &mut Reach, host: &str, out: &mut Output) -> Result<(), Failure> {
+    let removed = removed(reach, host)?;
+    out.show(&removed, |removed| {
+        if removed.is_empty() {
+            return "No removed accounts.".to_owned();
+        }
+        let row =
+            |a: &RemovedAccount| [a.jid.clone(), day(&a.removed), day(&a.until), a.by.clone()];
+        table(["JID", "REMOVED", "UNTIL", "BY"], removed.iter().map(row))
+    })
+}
+
+fn removed(reach: &mut Reach, host: &str) -> Result<Vec<RemovedAccount>, Failure> {
+    let mut all = Removed::default();
+    loop {
+        let after = all.next.take();
+        let page = reach.call(&Bin { host: host.to_owned(), after, max: 0 })?;
+        all.accounts.extend(page.accounts);
+        all.next = page.next;
+        if all.next.is_none() {
+            return Ok(all.accounts);
+        }
+    }
+}
+
+/// A time as lists show it: to the minute.
+pub(super) fn day(time: &str) -> String {
+    time.get(..16).unwrap_or(time).replace('T', " ")
+}
+
 fn row(account: &Row) -> [String; 5] {
-    let day = |time: &str| time.get(..16).unwrap_or(time).replace('T', " ");
     [
         account.jid.clone(),
         day(&account.created),

@@ -81,7 +81,8 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Failure> {
             List { host: plan.domain.clone(), prefix: name.to_lowercase(), ..List::default() };
         existed = data.call(&same)?.accounts.iter().any(|account| account.jid == *jid);
         if !existed {
-            data.call(&Add { jid: jid.clone(), password: password.clone() })?;
+            // Whoever runs the server may be called admin.
+            data.call(&Add { jid: jid.clone(), password: password.clone(), force: true })?;
         }
     }
     data.close()?;

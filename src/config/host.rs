@@ -11,6 +11,7 @@ use super::model::{
 };
 use super::raw::Table;
 use super::rules::Allowance;
+use super::registration::registration;
 use super::value;
 
 const DAY: u64 = 86_400;
@@ -35,6 +36,7 @@ pub(super) fn host(table: &mut Table<'_, '_>, domain: String, data_dir: &Path) -
         tokens_per_account_max: table.count("tokens_per_account_max", 20, 1..=1000) as usize,
         services: table.section("services", |table| services(table, &domain)),
         contact: table.section("contact", contact),
+        registration: table.section("registration", registration),
         archive: table.section("archive", |table| archive(table, guest)),
         offline: table.section("offline", |table| offline(table, guest)),
         roster_items_max: table.allowance("roster_items_max", 5000, 0..=100_000),

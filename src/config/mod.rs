@@ -16,6 +16,7 @@ mod leaf;
 pub mod model;
 mod problem;
 mod raw;
+pub mod registration;
 pub mod rules;
 mod show;
 mod template;
@@ -33,6 +34,7 @@ pub use model::{
     Storage, StreamManagement, TlsFiles,
 };
 pub use problem::{ConfigError, Excerpt, Problem};
+pub use registration::Registration;
 pub use rules::{Access, Allowance, Rules};
 pub use show::{Described, describe, find_path};
 pub use template::{ANNOTATED, Template};

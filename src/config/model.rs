@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::raw::Setting;
+use super::registration::Registration;
 use super::rules::{Access, Allowance, Rules};
 use super::value::{IpNet, Secret};
 
@@ -234,6 +235,7 @@ pub struct HostConfig {
     pub tokens_per_account_max: usize,
     pub services: Services,
     pub contact: Contact,
+    pub registration: Registration,
     pub archive: Archive,
     pub offline: Offline,
     pub roster_items_max: Allowance,

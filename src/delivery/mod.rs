@@ -3,6 +3,7 @@
 //! bottom; that order *is* the specification. [`route`] stands between them and drains what the
 //! features pushed into their outbox.
 
+pub mod accounts;
 pub mod groups;
 pub mod inbound;
 pub mod iq;

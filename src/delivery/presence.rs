@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbound::overflow;
-use super::{groups, route};
+use super::{accounts, groups, route};
 use crate::config::model::HostConfig;
 use crate::features::subscription::{self, Request, State, Step, Tell};
 use crate::features::{Outbox, availability, blocking, invites, offline, roster};
@@ -42,7 +42,7 @@ pub async fn outbound(
     let facts = router.store.facts(&owner).await?.ok_or(Condition::NotAllowed)?;
     let Some(to) = stanza.head.to.clone() else {
         return match stanza.head.typ {
-            None => available(router, session, &facts, stanza, out).await,
+            None => available(router, session, &facts, stanza, out, now).await,
             Some(Type::Unavailable) => {
                 // §4.5.2: the session itself hears it too, though it is not available any more.
                 let own = session.is_available().then(|| stanza.clone());
@@ -93,6 +93,7 @@ async fn available(
     facts: &Facts,
     stanza: Stanza,
     out: &Outbox,
+    now: Now,
 ) -> Result<(), StanzaError> {
     let priority = stanza.priority();
     let before = session.priority();
@@ -110,6 +111,9 @@ async fn available(
     if initial {
         meet(router, session, facts, out).await?;
         deliver_requests(router, session, facts).await?;
+        if facts.welcome {
+            accounts::greet(router, facts, now).await?;
+        }
     }
     if priority >= 0 && (initial || before < 0) {
         offline::flood(router, session).await?;
@@ -148,7 +152,8 @@ pub async fn session_ended(router: &Arc<Router>, session: &Arc<Session>, out: &O
     if !session.is_available() && session.directed.lock().is_empty() {
         return;
     }
-    let facts = match router.store.facts(&session.jid.bare()).await {
+    // Its account may lie in the bin already.
+    let facts = match router.store.facts_with_bin(&session.jid.bare()).await {
         Ok(facts) => facts,
         Err(error) => {
             tracing::error!(jid = %session.jid, %error, "contacts are not told that a session ended");
@@ -164,7 +169,7 @@ pub async fn session_ended(router: &Arc<Router>, session: &Arc<Session>, out: &O
 /// Ends all subscriptions of an account that is about to be removed, and the requests that it never
 /// answered: whoever takes its name next inherits nobody's presence. Its sessions have ended.
 pub async fn farewell(router: &Arc<Router>, owner: &BareJid, now: Now) -> Result<(), StoreError> {
-    let Some(facts) = router.store.facts(owner).await? else { return Ok(()) };
+    let Some(facts) = router.store.facts_with_bin(owner).await? else { return Ok(()) };
     let out = Outbox::default();
     let send = |request: Request, contact: &BareJid| {
         let (from, to) = (owner.clone().into(), contact.clone().into());
@@ -464,7 +469,13 @@ async fn receive(
         return Ok(());
     };
     let typ = stanza.head.typ;
-    let facts = router.store.facts(owner).await?;
+    // An account in the bin is not there, but its contacts come and go meanwhile: what they ask of
+    // it holds when it comes back, and none of them is told that its subscription has ended.
+    let facts = match typ {
+        Some(Type::Probe) => router.store.facts_with_bin(owner).await?,
+        _ if Request::of(typ).is_some() => router.store.facts_with_bin(owner).await?,
+        _ => router.store.facts(owner).await?,
+    };
     if facts.as_ref().is_some_and(|facts| blocking::is_blocked(facts, &from)) {
         return Ok(());
     }

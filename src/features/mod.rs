@@ -25,6 +25,7 @@ pub mod offline;
 pub mod ping;
 pub mod private;
 pub mod push;
+pub mod register;
 pub mod reports;
 pub mod retract;
 pub mod roster;

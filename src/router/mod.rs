@@ -11,9 +11,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::access::Facts;
 use crate::access::rule::{self, Decision};
+use crate::access::signups::Signups;
 use crate::config::{Access, Allowance, Config, HostConfig};
 use crate::jid::Jid;
 use crate::store::Store;
@@ -35,6 +37,10 @@ pub struct Router {
     /// Held while shared groups change and their members are told: each change finds the one before
     /// told.
     pub regrouping: tokio::sync::Mutex<()>,
+    /// Who has registered lately.
+    pub signups: Signups,
+    /// Told when an account in the bin is to be erased at once.
+    pub bin_due: Notify,
     /// When this process began to serve (XEP-0012).
     pub started: Now,
 }
@@ -62,6 +68,8 @@ impl Router {
             services: Services::default(),
             places: Places::default(),
             regrouping: tokio::sync::Mutex::default(),
+            signups: Signups::default(),
+            bin_due: Notify::new(),
             started: Now::read(),
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Server;
+use crate::delivery::accounts;
 use crate::router::Control;
 use crate::router::sessions::Flag;
 use crate::store::MessageId;
@@ -20,6 +21,7 @@ pub fn start(server: &Arc<Server>) {
     every(server, Duration::from_secs(60), |s| async move { renew_certificates(&s) });
     every(server, Duration::from_secs(600), |s| async move { learn_iterations(&s).await });
     every(server, Duration::from_secs(3600), |s| async move { forget_the_old(&s).await });
+    empty_the_bin(server);
 }
 
 fn every<J, F>(server: &Arc<Server>, period: Duration, job: J)
@@ -35,6 +37,25 @@ where
             tokio::select! {
                 () = server.stopping() => return,
                 _ = clock.tick() => job(Arc::clone(&server)).await,
+            }
+        }
+    });
+}
+
+/// Erases what has lain in the bin for long enough: at start, once an hour, and when it is told.
+fn empty_the_bin(server: &Arc<Server>) {
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        let mut clock = tokio::time::interval(Duration::from_secs(3600));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = server.stopping() => return,
+                _ = clock.tick() => {}
+                () = server.router.bin_due.notified() => {}
+            }
+            if let Err(error) = accounts::tidy(&server.router, Now::read()).await {
+                tracing::error!(%error, "removed accounts are not erased");
             }
         }
     });

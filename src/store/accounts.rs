@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::archive::retention::{self, Limits};
 use super::resume::log::SmLog;
 use super::writer::Tx;
-use super::{AccountId, Store, StoreError, devices, groups, invites, offline};
+use super::{AccountId, Store, StoreError, devices, groups, invites, offline, registrations};
+use crate::access::names::skeleton;
 use crate::jid::BareJid;
 use crate::time::Now;
 
@@ -131,7 +132,8 @@ impl Accounts<'_> {
             .await
     }
 
-    /// Erases the account and all that is its own: archive, offline messages, roster, vCard ….
+    /// Erases the account, which may lie in the bin, and all that is its own: archive, offline
+    /// messages, roster, vCard ….
     /// Messages stay in the archives of those it spoke with. Ends when all is gone; what a crash
     /// interrupts is finished at the next start. The name is free again after that.
     pub async fn remove(&self, jid: &BareJid) -> Result<(), StoreError> {
@@ -139,7 +141,7 @@ impl Accounts<'_> {
         let id = self
             .0
             .write(move |tx| {
-                let id = id_of(tx, &name)?;
+                let id = any_id_of(tx, &name)?;
                 tx.prepare_cached("UPDATE accounts SET erasing = 1 WHERE id = ?1")?
                     .execute([id.0])?;
                 erase_small(tx, id)?;
@@ -151,7 +153,8 @@ impl Accounts<'_> {
         Ok(())
     }
 
-    /// `None` unlocks. Locking ends all tokens; sessions are the caller's to close.
+    /// `None` unlocks, which also lets in who waits for approval. Locking ends all tokens; sessions
+    /// are the caller's to close.
     pub async fn set_lock(&self, jid: &BareJid, lock: Option<Lock>) -> Result<(), StoreError> {
         let jid = jid.clone();
         self.0
@@ -161,8 +164,9 @@ impl Accounts<'_> {
                     Some(lock) => (Some(lock.since.0), lock.reason),
                     None => (None, String::new()),
                 };
-                if since.is_some() {
-                    devices::drop_tokens(tx, id)?;
+                match since {
+                    Some(_) => devices::drop_tokens(tx, id)?,
+                    None => registrations::settle(tx, id)?,
                 }
                 tx.prepare_cached(
                     "UPDATE accounts SET locked = ?2, lock_reason = ?3 WHERE id = ?1",
@@ -274,9 +278,10 @@ pub(super) fn insert(
     let name = jid.local().ok_or(StoreError::NoSuchAccount)?;
     let added = tx
         .prepare_cached(
-            "INSERT OR IGNORE INTO accounts (id, host, name, created) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR IGNORE INTO accounts (id, host, name, created, skeleton)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![id.0, jid.domain(), name, now.0])?;
+        .execute(params![id.0, jid.domain(), name, now.0, skeleton(name)])?;
     if added == 0 {
         return Err(StoreError::AccountExists);
     }
@@ -294,11 +299,21 @@ pub(super) fn id_of(tx: &Connection, jid: &BareJid) -> Result<AccountId, StoreEr
     .ok_or(StoreError::NoSuchAccount)
 }
 
+/// An account that is there or in the bin.
+pub(super) fn any_id_of(tx: &Connection, jid: &BareJid) -> Result<AccountId, StoreError> {
+    tx.prepare_cached(
+        "SELECT id FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND erasing != 1",
+    )?
+    .query_row([jid.as_str()], |row| row.get(0).map(AccountId))
+    .optional()?
+    .ok_or(StoreError::NoSuchAccount)
+}
+
 /// The facts of this account have changed.
 pub(super) fn touch(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
     let jid: Option<String> = tx
         .prepare_cached(
-            "SELECT jid FROM addresses JOIN accounts USING (id) WHERE id = ?1 AND NOT erasing",
+            "SELECT jid FROM addresses JOIN accounts USING (id) WHERE id = ?1 AND erasing != 1",
         )?
         .query_row([id.0], |row| row.get(0))
         .optional()?;
@@ -341,6 +356,9 @@ fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
         "vcards",
         "private",
         "push",
+        "welcomes",
+        "approvals",
+        "bin",
     ] {
         tx.execute(&format!("DELETE FROM {table} WHERE account = ?1"), [id.0])?;
     }
@@ -360,14 +378,14 @@ fn erase_step(tx: &mut Tx<'_>, id: AccountId) -> Result<bool, StoreError> {
     if retention::step(tx, id.0, everything)?.is_some() {
         return Ok(true);
     }
-    tx.prepare_cached("DELETE FROM accounts WHERE id = ?1 AND erasing")?.execute([id.0])?;
+    tx.prepare_cached("DELETE FROM accounts WHERE id = ?1 AND erasing = 1")?.execute([id.0])?;
     Ok(false)
 }
 
 /// At start: a step of an erasure that the last process did not finish; false when none is left.
 pub(super) fn erase_interrupted(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     let id = tx
-        .prepare_cached("SELECT id FROM accounts WHERE erasing LIMIT 1")?
+        .prepare_cached("SELECT id FROM accounts WHERE erasing = 1 LIMIT 1")?
         .query_row([], |row| row.get(0).map(AccountId))
         .optional()?;
     match id {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::jid::BareJid;
 use crate::stanza::{Condition, ErrorType, StanzaError};
 
 /// Cloned to every waiter of a commit that failed, hence the shared texts.
@@ -34,6 +35,8 @@ pub enum StoreError {
     NoSuchAccount,
     #[error("the account exists already")]
     AccountExists,
+    #[error("the name looks like that of {0}")]
+    LooksLike(BareJid),
     #[error("no such item")]
     NotFound,
     #[error("not more than {max} {what} are kept")]

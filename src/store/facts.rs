@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::archive::{ArchivePrefs, prefs};
 use super::cache::Cache;
@@ -27,6 +27,10 @@ pub struct Facts {
     pub id: AccountId,
     pub jid: BareJid,
     pub locked: bool,
+    /// Locked until an operator has approved of it.
+    pub waiting: bool,
+    /// Something is to be said to it on its first sign-in.
+    pub welcome: bool,
     /// `None`: the host's default applies.
     pub prefs: Option<ArchivePrefs>,
     /// The roster's own items, without the shared groups; sorted by address.
@@ -135,13 +139,25 @@ impl Store {
         let seen = self.facts.generation(jid.as_str());
         let groups = self.groups().snapshot();
         let asked = jid.clone();
-        let mut facts = self.read(move |reader| load(&reader.conn, &asked)).await?;
+        let mut facts = self.read(move |reader| load(&reader.conn, &asked, LIVE)).await?;
         if let Some(facts) = &mut facts {
             facts.shared = groups.view(jid);
         }
         let facts = facts.map(Arc::new);
         self.facts.put(jid.clone(), facts.clone(), seen);
         Ok(facts)
+    }
+
+    /// The facts of an account that is there or in the bin: for what must still be told to its
+    /// contacts, and by them.
+    pub async fn facts_with_bin(&self, jid: &BareJid) -> Result<Option<Arc<Facts>>, StoreError> {
+        if let Some(facts) = self.facts(jid).await? {
+            return Ok(Some(facts));
+        }
+        let groups = self.groups().snapshot();
+        let asked = jid.clone();
+        let facts = self.read(move |reader| load(&reader.conn, &asked, IN_BIN)).await?;
+        Ok(facts.map(|facts| Arc::new(Facts { shared: groups.view(jid), ..facts })))
     }
 }
 
@@ -202,19 +218,26 @@ impl FactsCache {
     }
 }
 
-fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
+/// Values of `accounts.erasing`.
+const LIVE: u8 = 0;
+const IN_BIN: u8 = 2;
+
+fn load(conn: &Connection, jid: &BareJid, erasing: u8) -> Result<Option<Facts>, StoreError> {
     let account = conn
         .prepare_cached(
             "SELECT accounts.id, locked IS NOT NULL, prefs,
-             EXISTS (SELECT 1 FROM push WHERE account = accounts.id)
-             FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND NOT erasing",
+             EXISTS (SELECT 1 FROM push WHERE account = accounts.id),
+             EXISTS (SELECT 1 FROM approvals WHERE account = accounts.id),
+             EXISTS (SELECT 1 FROM welcomes WHERE account = accounts.id)
+             FROM addresses JOIN accounts USING (id) WHERE jid = ?1 AND erasing = ?2",
         )?
-        .query_row([jid.as_str()], |row| {
+        .query_row(params![jid.as_str(), erasing], |row| {
             let prefs: Option<String> = row.get(2)?;
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, prefs, row.get(3)?))
+            let id: i64 = row.get(0)?;
+            Ok((id, row.get(1)?, prefs, row.get(3)?, row.get(4)?, row.get(5)?))
         })
         .optional()?;
-    let Some((id, locked, prefs, push)) = account else { return Ok(None) };
+    let Some((id, locked, prefs, push, waiting, welcome)) = account else { return Ok(None) };
     let mut rows = conn.prepare_cached(
         "SELECT jid, subscription, ask, approved FROM roster_items
          WHERE account = ?1 AND subscription IS NOT NULL ORDER BY jid",
@@ -245,6 +268,8 @@ fn load(conn: &Connection, jid: &BareJid) -> Result<Option<Facts>, StoreError> {
         id: AccountId(id),
         jid: jid.clone(),
         locked,
+        waiting,
+        welcome,
         prefs: prefs.as_deref().and_then(prefs::parse),
         roster: roster.into_boxed_slice(),
         shared: None,

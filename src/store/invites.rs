@@ -309,13 +309,7 @@ impl Invites<'_> {
         let account = account.clone();
         self.0
             .write(move |tx| {
-                let invite = redeem(tx, id, &account, now)?;
-                let fits = invite.registers
-                    && invite.host == account.domain()
-                    && invite.reserved().is_none_or(|name| name == account);
-                if !fits {
-                    return Err(StoreError::NotFound);
-                }
+                let invite = redeem_for(tx, id, &account, now)?;
                 Ok((accounts::insert(tx, account, &keys, now)?, invite))
             })
             .await
@@ -429,7 +423,7 @@ fn by_id(conn: &Connection, id: InviteId) -> Result<Option<Invite>, StoreError> 
     Ok(conn.prepare_cached(&sql)?.query_row([id.0], invite).optional()?)
 }
 
-fn reserving(
+pub(super) fn reserving(
     conn: &Connection,
     account: &BareJid,
     now: Now,
@@ -513,6 +507,20 @@ fn redeem(tx: &Tx<'_>, id: InviteId, who: &BareJid, now: Now) -> Result<Invite, 
     tx.prepare_cached("INSERT OR REPLACE INTO invite_uses (invite, jid, at) VALUES (?1, ?2, ?3)")?
         .execute(params![id.0, who.as_str(), now.0])?;
     Ok(Invite { uses: invite.uses + 1, ..invite })
+}
+
+/// Counts the use by an account that is being made, if the invitation makes it.
+pub(super) fn redeem_for(
+    tx: &Tx<'_>,
+    id: InviteId,
+    account: &BareJid,
+    now: Now,
+) -> Result<Invite, StoreError> {
+    let invite = redeem(tx, id, account, now)?;
+    let fits = invite.registers
+        && invite.host == account.domain()
+        && invite.reserved().is_none_or(|name| name == *account);
+    if fits { Ok(invite) } else { Err(StoreError::NotFound) }
 }
 
 fn sweep_step(tx: &Tx<'_>, before: Now) -> Result<usize, StoreError> {

@@ -30,6 +30,7 @@ mod writer;
 pub mod accounts;
 pub mod archive;
 pub mod audit;
+pub mod bin;
 pub mod blocks;
 pub mod devices;
 pub mod facts;
@@ -39,6 +40,7 @@ pub mod invites;
 pub mod offline;
 pub mod private;
 pub mod push;
+pub mod registrations;
 pub mod reports;
 pub mod resume;
 pub mod rosters;
@@ -240,6 +242,7 @@ impl Store {
             Arc::clone(&tail),
         )?;
         while writer.prepare(accounts::erase_interrupted)? {}
+        while writer.prepare(registrations::fill_skeletons)? {}
         let hot = Hot::new(dir.path());
         let readers = Readers::new(dir.path(), tail, options.readers_max);
         let thread = std::thread::Builder::new()

@@ -330,7 +330,8 @@ fn write_item(
     }
     let version: u64 = tx
         .prepare_cached(
-            "UPDATE accounts SET roster_version = roster_version + 1 WHERE id = ?1 AND NOT erasing
+            // In the bin too: contacts come and go meanwhile.
+            "UPDATE accounts SET roster_version = roster_version + 1 WHERE id = ?1 AND erasing != 1
              RETURNING roster_version",
         )?
         .query_row([owner.0], |row| row.get(0))

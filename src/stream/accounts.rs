@@ -15,6 +15,7 @@ use crate::auth::{
 };
 use crate::config::{HostConfig, Mechanism};
 use crate::delivery::groups;
+use crate::features::register::scram_row;
 use crate::jid::BareJid;
 use crate::store::accounts::ScramRow;
 use crate::store::devices::{Agent, TokenRow, TokenRows};
@@ -188,17 +189,6 @@ fn scram_keys(row: ScramRow) -> Option<ScramKeys> {
         stored_key: crate::auth::Secret::new(row.stored_key),
         server_key: crate::auth::Secret::new(row.server_key),
     })
-}
-
-/// Keys as the store keeps them.
-pub fn scram_row(keys: &ScramKeys) -> ScramRow {
-    ScramRow {
-        hash: keys.hash.name().to_owned(),
-        salt: keys.salt.to_vec(),
-        iterations: keys.iterations,
-        stored_key: keys.stored_key.expose().to_vec(),
-        server_key: keys.server_key.expose().to_vec(),
-    }
 }
 
 async fn tokens(

@@ -9,7 +9,7 @@ pub mod negotiate;
 mod signin;
 mod throttle;
 
-pub use accounts::scram_row;
+pub use crate::features::register::scram_row;
 
 use std::sync::Arc;
 

@@ -138,6 +138,9 @@ pub const VCARD4_NODE: &str = "urn:xmpp:vcard4";
 pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0077.
 pub const REGISTER: &str = "jabber:iq:register";
+/// `FORM_TYPE`s of XEP-0077 §14.3.
+pub const REGISTER_CANCEL: &str = "jabber:iq:register:cancel";
+pub const REGISTER_CHANGE_PASSWORD: &str = "jabber:iq:register:changepassword";
 /// XEP-0084.
 pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
 pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";

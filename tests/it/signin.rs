@@ -188,7 +188,14 @@ fn tokens_die_with_the_password_a_lock_and_the_account() {
     refused(&by_token(&mut stream(&server), &token, BIND), "not-authorized");
 
     let (mut session, token) = obtain(&server);
-    server.run(&["account", "remove", "alice@example.org", "--yes", "alice@example.org"]);
+    server.run(&[
+        "account",
+        "remove",
+        "alice@example.org",
+        "--purge",
+        "--yes",
+        "alice@example.org",
+    ]);
     session.goodbye();
     refused(&by_token(&mut stream(&server), &token, BIND), "not-authorized");
     server.add_account("alice@example.org");

@@ -32,7 +32,7 @@ impl Command for Register {
     type Result = String;
 
     fn operation(self, _: &Context) -> Result<account::Add, Refusal> {
-        Ok(account::Add { jid: jid(&self.user, &self.host), password: self.password })
+        Ok(account::Add { jid: jid(&self.user, &self.host), password: self.password, force: false })
     }
 
     fn result(outcome: Result<Done, Refusal>) -> Result<String, Refusal> {

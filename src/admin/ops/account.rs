@@ -1,28 +1,32 @@
 //! Accounts: add, list, password, lock, unlock, remove.
 
+pub mod bin;
 pub mod devices;
 pub mod last;
 pub mod locked;
 pub mod purge;
 pub mod show;
 
+pub use bin::Remove;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::registration::Door;
 use crate::admin::Context;
 use crate::admin::op::{Class, Example, Operation, Refusal, RefusalKind};
-use crate::auth::credentials::{Credentials, Password as Prepared};
-use crate::auth::hash::Hash;
+use crate::auth::credentials::Password as Prepared;
+use crate::config::HostConfig;
 use crate::config::value::Secret;
-use crate::config::{HostConfig, Mechanism};
-use crate::delivery::groups;
+use crate::delivery;
+use crate::features::register::{self, New, NotMade};
 use crate::jid::BareJid;
-use crate::store::accounts::{self, ScramRow};
-use crate::stream::accounts::{Verdict, scram_row};
+use crate::stanza::error::Condition;
+use crate::store::accounts;
+use crate::stream::accounts::Verdict;
 use crate::time::Now;
 use crate::xml::stream_error::StreamCondition;
 
@@ -32,8 +36,6 @@ const PAGE_MAX: usize = 1000;
 const NEAR_MAX: usize = 2;
 /// How alike two names are, from 0 to 1, that may be meant for one another.
 const NEAR_ENOUGH: f64 = 0.85;
-/// How long the removal of an account waits for its sessions to end.
-const SESSIONS_END_MAX: Duration = Duration::from_secs(3);
 
 /// Arguments that name one account, and nothing else to tell of the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +52,9 @@ pub struct Done {
 pub struct Add {
     pub jid: String,
     pub password: Secret,
+    /// Whatever the policy of registration says to the name and the password.
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl Operation for Add {
@@ -67,23 +72,60 @@ impl Operation for Add {
     }
 
     fn to_wire(&self) -> Value {
-        serde_json::json!({ "jid": self.jid, "password": self.password.reveal() })
+        let password = self.password.reveal();
+        serde_json::json!({ "jid": self.jid, "password": password, "force": self.force })
     }
 
     async fn run(self, cx: &Context) -> Result<Done, Refusal> {
-        let (jid, host) = account(cx, &self.jid)?;
-        // Asked first, because deriving keys for a name that is taken would be work for nothing.
+        let (jid, _) = account(cx, &self.jid)?;
         if cx.store().accounts().find(&jid).await?.is_some() {
             return Err(exists(&jid));
         }
-        let keys = derive(&host, &self.password).await?;
-        match cx.store().accounts().create(&jid, keys, Now::read()).await {
-            Ok(_) => {
-                groups::joined(&cx.router(), &jid, Now::read()).await?;
-                Ok(Done { jid: jid.to_string(), sessions_ended: 0 })
-            }
-            Err(crate::store::StoreError::AccountExists) => Err(exists(&jid)),
-            Err(error) => Err(error.into()),
+        if cx.store().bin().find(&jid).await?.is_some() {
+            let text = format!("{jid} was removed and can still be restored");
+            return Err(Refusal::new(RefusalKind::Conflict, text).help(format!(
+                "`coucou account restore {jid}` brings it back, `coucou account purge {jid}` \
+                 frees the name"
+            )));
+        }
+        usable(&self.password)?;
+        let new = New::by_operator(jid.clone(), self.password, door(cx), self.force);
+        match delivery::accounts::create(&cx.router(), new, Now::read()).await {
+            Ok(made) => Ok(Done { jid: made.jid.to_string(), sessions_ended: 0 }),
+            Err(not_made) => Err(not_made_refusal(not_made)),
+        }
+    }
+}
+
+/// Can this be a password at all?
+fn usable(password: &Secret) -> Result<(), Refusal> {
+    Prepared::prepare(password.reveal()).map(drop).map_err(|e| Refusal::usage(e.to_string()))
+}
+
+/// Where the operator came in.
+fn door(cx: &Context) -> Door {
+    match cx.actor().map(|actor| actor.from.as_str()) {
+        None | Some("socket") => Door::Cli,
+        Some(from) if from.starts_with("xmpp") || from.starts_with("ad-hoc") => Door::AdHoc,
+        Some(_) => Door::Api,
+    }
+}
+
+/// What an operator is told, who may know which setting it was.
+pub(in crate::admin) fn not_made_refusal(not_made: NotMade) -> Refusal {
+    match not_made {
+        NotMade::Store(error) => error.into(),
+        NotMade::Refused(refused) => {
+            let kind = match refused.condition {
+                Condition::Conflict => RefusalKind::Conflict,
+                Condition::JidMalformed => RefusalKind::Usage,
+                _ => RefusalKind::Denied,
+            };
+            let said = refused.text.split_terminator(". ").next().unwrap_or_default();
+            let said = said.trim_end_matches('.');
+            let (first, rest) = said.split_at(said.chars().next().map_or(0, char::len_utf8));
+            let text = format!("{}{rest}: {}", first.to_lowercase(), refused.because);
+            Refusal::new(kind, text).help("`--force` (force: true) does it all the same")
         }
     }
 }
@@ -222,8 +264,10 @@ impl Operation for Password {
     async fn run(self, cx: &Context) -> Result<Done, Refusal> {
         let (jid, host) = account(cx, &self.jid)?;
         existing(cx, &jid).await?;
-        let keys = derive(&host, &self.password).await?;
-        cx.store().accounts().set_keys(&jid, keys).await?;
+        usable(&self.password)?;
+        let router = cx.router();
+        let set = register::set_password(&router, &host, &jid, self.password, door(cx));
+        set.await.map_err(|not_made| Refusal { help: None, ..not_made_refusal(not_made) })?;
         let sessions_ended =
             cx.end_sessions(&jid, StreamCondition::Reset, "The password was changed");
         Ok(Done { jid: jid.to_string(), sessions_ended })
@@ -292,51 +336,6 @@ impl Operation for Unlock {
         existing(cx, &jid).await?;
         cx.store().accounts().set_lock(&jid, None).await?;
         Ok(Done { jid: jid.to_string(), sessions_ended: 0 })
-    }
-}
-
-/// Erases an account and all that is its own.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Remove {
-    pub jid: String,
-}
-
-impl Operation for Remove {
-    const NAME: &'static str = "account.remove";
-    const SUMMARY: &'static str = "Erase an account with its archive, contacts and settings";
-    const CLASS: Class = Class::Destructive;
-    const EXAMPLE: Example = Example {
-        arguments: r#"{"jid": "anna@example.org"}"#,
-        output: r#"{"jid": "anna@example.org", "sessions_ended": 1}"#,
-    };
-    type Output = Done;
-
-    fn target(&self) -> String {
-        self.jid.clone()
-    }
-
-    async fn run(self, cx: &Context) -> Result<Done, Refusal> {
-        let (jid, _) = account(cx, &self.jid)?;
-        existing(cx, &jid).await?;
-        // Locked first, so that nobody signs in between the end of the sessions and the removal.
-        let lock = accounts::Lock {
-            since: Now::read(),
-            reason: "The account is being removed".to_owned(),
-        };
-        cx.store().accounts().set_lock(&jid, Some(lock)).await?;
-        let sessions_ended =
-            cx.end_sessions(&jid, StreamCondition::NotAuthorized, "The account was removed");
-        let gone = async {
-            while !cx.sessions(&jid).is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(SESSIONS_END_MAX, gone).await.is_err() {
-            tracing::warn!(%jid, "sessions of a removed account are slow to end");
-        }
-        groups::remove_account(&cx.router(), &jid, Now::read()).await?;
-        Ok(Done { jid: jid.to_string(), sessions_ended })
     }
 }
 
@@ -456,34 +455,6 @@ pub(super) async fn existing(cx: &Context, jid: &BareJid) -> Result<accounts::Ac
     Err(refusal.help(format!("did you mean {}?", jids.join(" or "))))
 }
 
-/// The keys that the host's mechanisms need, derived where it does not hold up other work.
-async fn derive(host: &HostConfig, password: &Secret) -> Result<Vec<ScramRow>, Refusal> {
-    let prepared =
-        Prepared::prepare(password.reveal()).map_err(|error| Refusal::usage(error.to_string()))?;
-    let (hashes, iterations) = (hashes(&host.mechanisms), host.scram_iterations);
-    let derived =
-        tokio::task::spawn_blocking(move || Credentials::derive(&prepared, &hashes, iterations))
-            .await;
-    Ok(derived.map_err(|error| Refusal::bug(&error))?.iter().map(scram_row).collect())
-}
-
-fn hashes(mechanisms: &[Mechanism]) -> Vec<Hash> {
-    let mut hashes: Vec<Hash> = mechanisms
-        .iter()
-        .filter_map(|mechanism| match mechanism {
-            Mechanism::ScramSha512 => Some(Hash::Sha512),
-            Mechanism::ScramSha256 => Some(Hash::Sha256),
-            Mechanism::ScramSha1 => Some(Hash::Sha1),
-            Mechanism::Plain => None,
-        })
-        .collect();
-    // PLAIN is verified against keys too; any one will do.
-    if hashes.is_empty() {
-        hashes.push(Hash::Sha256);
-    }
-    hashes
-}
-
 #[cfg(test)]
 #[path = "account/tests.rs"]
 mod more_tests;
@@ -510,7 +481,7 @@ mod tests {
     }
 
     async fn add(cx: &Context, jid: &str) -> Result<Done, Refusal> {
-        Add { jid: jid.to_owned(), password: Secret::new("pencil") }.run(cx).await
+        Add { jid: jid.to_owned(), password: Secret::new("pencil"), force: false }.run(cx).await
     }
 
     async fn list(cx: &Context, list: List) -> (Vec<String>, Option<String>) {

@@ -1,6 +1,36 @@
 -- Version 2: what operators and registration need. Times are Unix microseconds.
 
--- Registration.
+-- Registration. Names that look alike have one skeleton (access/names.rs); '' is yet to be filled
+-- in. accounts.erasing is 1 while an account is being erased, 2 while it lies in the bin.
+ALTER TABLE accounts ADD COLUMN skeleton TEXT NOT NULL DEFAULT '';
+CREATE INDEX accounts_skeleton ON accounts (host, skeleton);
+
+-- What an account is told on its first sign-in.
+CREATE TABLE welcomes (
+    account INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+-- Accounts that wait until an operator lets them in; they are locked meanwhile.
+CREATE TABLE approvals (
+    account INTEGER PRIMARY KEY,
+    asked INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    address TEXT,
+    door TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX approvals_expires ON approvals (expires);
+
+CREATE TABLE bin (
+    account INTEGER PRIMARY KEY,
+    removed INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    who TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX bin_until ON bin (until);
 
 -- Invitations. token is the SHA-256 of the token, which itself is kept nowhere; account is the
 -- inviter, NULL for an operator; of a password reset it is the account that gets the password.

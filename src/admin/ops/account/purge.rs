@@ -86,7 +86,7 @@ impl Operation for RemoveUnused {
                     }
                     let jid = row.jid.to_string();
                     if self.apply {
-                        match (Remove { jid: jid.clone() }).run(cx).await {
+                        match (Remove { jid: jid.clone(), purge: false }).run(cx).await {
                             // Somebody else removed it meanwhile.
                             Err(refusal) if refusal.kind == RefusalKind::NotFound => continue,
                             removed => drop(removed?),
