@@ -141,7 +141,8 @@ async fn write_down(
 ) {
     let outcome = match result {
         Ok(_) => "done".to_owned(),
-        Err(refusal) => refusal.to_string(),
+        // What follows shows pieces of what was sent.
+        Err(refusal) => refusal.text.lines().next().unwrap_or_default().to_owned(),
     };
     tracing::info!(who = %actor.who, from = %actor.from, target = %target, outcome = %outcome, "{}", entry.name);
     let act = Act {

@@ -61,6 +61,15 @@ impl Failure {
         self
     }
 
+    /// Adds what would help, beside what is said of that already.
+    pub(super) fn also_help(self, help: String) -> Failure {
+        let help = match &self.help {
+            Some(there) => format!("{there}; {help}"),
+            None => help,
+        };
+        self.help(help)
+    }
+
     /// Tells the failure on standard error; returns the exit code.
     pub(super) fn tell(&self, as_json: bool) -> ExitCode {
         if !self.silent {

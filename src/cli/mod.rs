@@ -8,6 +8,7 @@
 mod account;
 mod ask;
 mod check;
+mod config;
 mod failure;
 mod first;
 mod init;
@@ -18,6 +19,7 @@ mod place;
 mod qr;
 mod reach;
 mod reload;
+mod rules;
 mod serve;
 mod session;
 mod status;
@@ -90,6 +92,15 @@ enum Command {
     Invite(invite::Invite),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
+    /// Show, edit and revert settings
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Edit ACLs: who is who
+    #[command(subcommand)]
+    Acl(rules::Acl),
+    /// Edit access rules: who may do what
+    #[command(subcommand)]
+    Access(rules::Edit),
     /// Bring the config file into force, whole or not at all, and tell what changed
     Reload,
     /// Show the newest lines of the log
@@ -131,6 +142,9 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Session(session) => session.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
         Command::Check(check) => check.run(common, out),
+        Command::Config(config) => config.run(common, out),
+        Command::Acl(acl) => acl.run(common, out),
+        Command::Access(access) => access.run(common, out),
         Command::Reload => reload::run(common, out),
         Command::Log(log) => log.run(common, out),
         Command::Stop => serve::stop(common, out),

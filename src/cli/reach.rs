@@ -11,7 +11,8 @@ use super::failure::Failure;
 use crate::admin::client::{Client, Unreachable};
 use crate::admin::op::{Operation, Refusal};
 use crate::admin::{Actor, Context, Role, run};
-use crate::config::{Checked, Config};
+use crate::config::history::{self, History};
+use crate::config::{self, Checked, Config};
 use crate::store::{Store, StoreError, StoreOptions};
 
 /// Something that does operations.
@@ -57,6 +58,34 @@ impl Reach {
                 Ok(Reach::DataDir(Box::new(held)))
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same, for operations on the settings: these also work where the config file is not in
+    /// order, since they may be what mends it. They then see the settings that were in force last.
+    ///
+    /// # Errors
+    /// If neither can be used.
+    pub(super) fn to_settings(common: &Common) -> Result<Reach, Failure> {
+        let file = common.config_file()?;
+        let Err(faults) = config::load(&file) else { return Reach::anyway(common) };
+        let text = config::read(&file).unwrap_or_default();
+        let (data_dir, socket) = history::places(&text, &file);
+        match Client::connect(common.socket.as_ref().unwrap_or(&socket)) {
+            Ok(client) => return Ok(Reach::Server(client)),
+            Err(Unreachable::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let history = History::new(&data_dir);
+        let good = history.list(usize::MAX).unwrap_or_default().into_iter().find_map(|state| {
+            let (_, text) = history.read(state.id).ok()?;
+            config::parse(&text, &file).ok()
+        });
+        let Some(good) = good else { return Err(faults.into()) };
+        match DataDir::open(good.config, file) {
+            Ok(held) => Ok(Reach::DataDir(Box::new(held))),
+            Err(OpenError::InUse(text)) => Err(Failure::conflict(text)),
+            Err(OpenError::Other(failure)) => Err(failure),
         }
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod client;
+mod config;
 mod hostile;
 mod kill;
 mod pattern;

@@ -301,7 +301,11 @@ pub(super) fn refuse_edit(error: &EditError) -> Refusal {
 /// Everything that is wrong with a text, with its places.
 pub(super) fn refuse_text(error: &config::ConfigError) -> Refusal {
     let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
-    Refusal::usage(format!("nothing has changed, since this would not do\n{}", problems.join("\n")))
+    let count = match problems.len() {
+        1 => String::new(),
+        count => format!("{count} problems\n"),
+    };
+    Refusal::usage(format!("nothing has changed: {count}{}", problems.join("\n")))
 }
 
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> Refusal {
