@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{
-    account, blocklist, config, invite, log, message, private, server, session, vcard,
+    account, announce, blocklist, config, invite, log, message, private, server, session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -57,6 +57,11 @@ pub const OPS: &[Entry] = &[
     Entry::of::<blocklist::Get>(),
     Entry::of::<blocklist::Add>(),
     Entry::of::<blocklist::Remove>(),
+    Entry::of::<announce::Send>(),
+    Entry::of::<announce::Status>(),
+    Entry::of::<announce::SetMotd>(),
+    Entry::of::<announce::ShowMotd>(),
+    Entry::of::<announce::DeleteMotd>(),
     Entry::of::<invite::Create>(),
     Entry::of::<invite::List>(),
     Entry::of::<invite::Show>(),

@@ -6,6 +6,7 @@
 //! error.
 
 mod account;
+mod announce;
 mod ask;
 mod check;
 mod config;
@@ -90,6 +91,9 @@ enum Command {
     /// Invite people, list and revoke invitations
     #[command(subcommand)]
     Invite(invite::Invite),
+    /// Tell everybody something, now or at the next sign-in
+    #[command(subcommand)]
+    Announce(announce::Announce),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
     /// Show, edit and revert settings
@@ -141,6 +145,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Account(account) => account.run(common, out),
         Command::Session(session) => session.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
+        Command::Announce(announce) => announce.run(common, out),
         Command::Check(check) => check.run(common, out),
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Envelope, Kept, inbound, iq, presence, route};
 use crate::features::carbons::Direction;
-use crate::features::{Actor, Outbox, archive, blocking, carbons, push, retract, stanza_id};
+use crate::features::{
+    Actor, Outbox, announce, archive, blocking, carbons, push, retract, stanza_id,
+};
 use crate::jid::Jid;
 use crate::router::sessions::Flag;
 use crate::router::{Router, Session, Target};
@@ -79,6 +81,13 @@ async fn message(
     let mut env = Envelope::new(stanza, router.store.next_id(now), archivable);
     env.for_sender = for_sender;
     env.note_receipt(session);
+
+    if let Target::Host(_) = target
+        && let Some(done) = announce::ordered(router, session, &to, &env.stanza).await
+    {
+        inbound::keep(router, &env, MessageFlags::default()).await?;
+        return done;
+    }
 
     if for_sender {
         retract::apply(router, &session.jid.bare(), &env.stanza, now).await;

@@ -12,7 +12,7 @@ use super::inbound::overflow;
 use super::{accounts, groups, route};
 use crate::config::model::HostConfig;
 use crate::features::subscription::{self, Request, State, Step, Tell};
-use crate::features::{Outbox, availability, blocking, invites, offline, roster};
+use crate::features::{Outbox, announce, availability, blocking, invites, offline, roster};
 use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
 use crate::router::{Item, Router, Session, Target};
@@ -117,6 +117,9 @@ async fn available(
     }
     if priority >= 0 && (initial || before < 0) {
         offline::flood(router, session).await?;
+        if let Some(motd) = announce::motd(router, session).await? {
+            route::to_session(session, motd);
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! drains it.
 
 pub mod adhoc;
+pub mod announce;
 pub mod archive;
 pub mod availability;
 pub mod blocking;

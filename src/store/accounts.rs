@@ -359,6 +359,7 @@ fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
         "welcomes",
         "approvals",
         "bin",
+        "motd_seen",
     ] {
         tx.execute(&format!("DELETE FROM {table} WHERE account = ?1"), [id.0])?;
     }

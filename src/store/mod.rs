@@ -37,6 +37,7 @@ pub mod facts;
 pub mod groups;
 pub mod hot;
 pub mod invites;
+pub mod motd;
 pub mod offline;
 pub mod private;
 pub mod push;

@@ -1,6 +1,7 @@
 //! The operations, a file per kind of thing they are done to.
 
 pub mod account;
+pub mod announce;
 pub mod blocklist;
 pub mod config;
 pub mod invite;

@@ -95,4 +95,15 @@ CREATE TABLE shared_group_displayed (
 
 -- API keys.
 
--- Announcements.
+-- Announcements: the message of the day of a host, and the newest one that each account has seen.
+CREATE TABLE motd (
+    host TEXT PRIMARY KEY,
+    id INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE motd_seen (
+    account INTEGER PRIMARY KEY,
+    id INTEGER NOT NULL
+) STRICT;
