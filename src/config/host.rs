@@ -10,8 +10,8 @@ use super::model::{
     ResourceConflict, Services, TlsFiles,
 };
 use super::raw::Table;
-use super::rules::Allowance;
 use super::registration::registration;
+use super::rules::Allowance;
 use super::value;
 
 const DAY: u64 = 86_400;
