@@ -9,7 +9,8 @@
 //! |---|---|
 //! | [`cli`] | commands; each is a thin client of an admin operation |
 //! | [`server`] | start, reload, stop: the only place that knows all rooms |
-//! | [`admin`] | operators' acts, defined once, and the socket they come in by |
+//! | [`http`] | one HTTP service: a table of hosts and paths, and who stands behind each |
+//! | [`admin`] | operators' acts, defined once, and the doors they come in by |
 //! | [`stream`] | one task per connection: negotiation, stream management, components |
 //! | [`delivery`] | the two ordered pipelines, of sender and of receiver |
 //! | [`features`] | what a stanza means: one file per feature |
@@ -51,6 +52,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod features;
+pub mod http;
 pub mod jid;
 pub mod net;
 pub mod router;

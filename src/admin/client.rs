@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::op::{Operation, Refusal};
-use super::wire::{self, Body, FOLLOW, Greeting, Hello, LINE_BYTES_MAX, PROTOCOL, Reply, Request};
+use super::wire::{self, Body, FOLLOW, Greeting, Hello, PROTOCOL, Reply, Request};
 use crate::telemetry::LogLine;
 
 /// How long an operation may take; erasing a large account is the longest.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// Longest answer that is read: lists of names have no bound of their own.
+const REPLY_BYTES_MAX: u64 = 64 << 20;
 
 /// Why there is no talking to the server.
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +94,18 @@ impl Client {
     /// # Errors
     /// If the server refuses it or is lost.
     pub fn call<O: Operation>(&mut self, operation: &O) -> Result<O::Output, CallError> {
-        let id = self.send(O::NAME, operation.to_wire())?;
+        let value = self.call_by_name(O::NAME, operation.to_wire())?;
+        serde_json::from_value(value).map_err(|error| self.garbled(&error).into())
+    }
+
+    /// Has the operation `name` done, with arguments as they go over the wire.
+    ///
+    /// # Errors
+    /// If the server refuses it or is lost.
+    pub fn call_by_name(&mut self, name: &str, arguments: Value) -> Result<Value, CallError> {
+        let id = self.send(name, arguments)?;
         match self.reply(id)? {
-            Body::Ok(value) => {
-                serde_json::from_value(value).map_err(|error| self.garbled(&error).into())
-            }
+            Body::Ok(value) => Ok(value),
             Body::Refused(refusal) => Err(refusal.into()),
             Body::Item(_) | Body::Lost(_) => {
                 Err(self.garbled(&"a stream instead of one answer").into())
@@ -197,7 +207,7 @@ pub enum Followed {
 
 fn read_line(reader: &mut BufReader<UnixStream>) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    reader.by_ref().take(2 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+    reader.by_ref().take(REPLY_BYTES_MAX).read_until(b'\n', &mut line)?;
     match line.last() {
         Some(b'\n') => Ok(line),
         _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),

@@ -4,15 +4,19 @@
 //!   thing.
 //! * [`ejabberd`] has ejabberd's commands, each a thin translation of one of them.
 //! * [`run`](mod@run) is the one path for all doors: may this actor, do it, write it down.
-//! * [`doors`] let operators in: the Unix socket now, more later. [`wire`] is what is spoken there.
-//! * [`client`] is the other end, for the command line.
+//! * [`doors`] let operators in. [`wire`] is what is spoken at the Unix socket, [`client`] is its
+//!   other end, for the command line.
+//! * [`describe`] tells all of it to people and programs; [`arguments`] reads what people type.
 //!
 //! Operations also work on a data directory whose server is down, as far as they need no sessions:
 //! the caller then holds the store's lock itself (see [`Context::offline`]).
 
+pub mod arguments;
 pub mod client;
+pub mod describe;
 pub mod doors;
 pub mod ejabberd;
+mod keys;
 pub mod op;
 pub mod ops;
 pub mod run;
@@ -50,6 +54,8 @@ pub trait Running: Send + Sync + 'static {
     fn started(&self) -> Now;
     /// Begins an orderly stop; returns at once.
     fn stop(&self);
+    /// Whether a stop has begun.
+    fn is_stopping(&self) -> bool;
     /// Brings the config file into force, whole or not at all; tells what changed.
     fn reload(
         self: Arc<Self>,
@@ -227,13 +233,19 @@ pub enum Role {
     Owner,
 }
 
-/// The part of a role that somebody has: these operations on these hosts.
+/// These operations on these hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    pub grant: Grant,
+    /// Empty stands for the whole server.
+    pub hosts: Vec<String>,
+}
+
+/// The part of a role that somebody has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// Any one of them suffices.
-    pub grants: Vec<Grant>,
-    /// Empty stands for the whole server.
-    pub hosts: Vec<String>,
+    pub grants: Vec<Grants>,
     /// Whose it is, as in `the API key "ci"`.
     pub of: String,
 }

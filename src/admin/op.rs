@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{
-    account, announce, blocklist, config, invite, log, message, private, server, session, vcard,
+    account, announce, api_key, blocklist, config, invite, log, message, private, server, session,
+    vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -89,6 +90,9 @@ pub const OPS: &[Entry] = &[
     Entry::of::<config::AccessMove>(),
     Entry::of::<config::AccessRemove>(),
     Entry::of::<log::Tail>(),
+    Entry::of::<api_key::Create>(),
+    Entry::of::<api_key::List>(),
+    Entry::of::<api_key::Revoke>(),
 ];
 
 /// How far an operation reaches.
@@ -237,8 +241,8 @@ impl Entry {
             audited: O::AUDITED,
             example: O::EXAMPLE,
             compat: None,
-            arguments: SchemaGenerator::subschema_for::<O>,
-            output: SchemaGenerator::subschema_for::<O::Output>,
+            arguments: O::json_schema,
+            output: O::Output::json_schema,
             prepare: prepare::<O>,
             #[cfg(test)]
             reads_output: |value| serde_json::to_value(serde_json::from_value::<O::Output>(value)?),

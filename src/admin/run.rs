@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::op::{Class, Entry, Prepared, Refusal};
-use super::{Actor, Context, Role, ejabberd};
-use crate::config::grant::Asked;
+use super::{Actor, Context, Role, ejabberd, keys};
 use crate::jid::Jid;
 use crate::store::audit::Act;
 use crate::time::Now;
@@ -45,7 +44,7 @@ pub async fn call(
         (Err(refusal), _) => return Err(refusal),
     };
     let (target, arguments) = (prepared.target.clone(), prepared.arguments.clone());
-    if entry.compat.is_some() {
+    if entry.compat.is_some() || actor.address.is_some() {
         tracing::info!("API call {} {arguments} from {}", entry.name, place(cx, actor));
     }
     let class = prepared.class;
@@ -87,32 +86,28 @@ fn permit(actor: &Actor, entry: &Entry, prepared: Option<&Prepared>) -> Result<(
     }
     let Some(scope) = &actor.scope else { return Ok(()) };
     let aliases = ejabberd::names_of(entry.operation);
-    let asked = Asked {
-        name: entry.name,
-        operation: entry.operation,
-        aliases: &aliases,
-        group: entry.group(),
-        class: class.name(),
-    };
-    if !scope.grants.iter().any(|grant| grant.allows(&asked)) {
-        return Err(Refusal::denied(format!("{} has no grant of {}", scope.of, entry.name)).help(
-            "whoever runs the server can grant it; `coucou api --list` names all operations",
-        ));
+    let asked = keys::asked(entry, class.name(), &aliases);
+    let mut granted = scope.grants.iter().filter(|own| own.grant.allows(&asked)).peekable();
+    if granted.peek().is_none() {
+        return Err(Refusal::denied(format!("{} has no grant of {}", scope.of, entry.name))
+            .help("an operator can grant it; `coucou api --list` names all operations"));
     }
     let Some(prepared) = prepared else { return Ok(()) };
-    let reaches = prepared.host.as_deref();
     // Either side may be written in any case.
-    let same = |host: &String| {
-        reaches.and_then(|host| Jid::parse(host).ok()).is_some_and(|jid| jid.domain() == host)
-    };
-    if scope.hosts.is_empty() || scope.hosts.iter().any(same) {
-        return Ok(());
+    let reaches = prepared.host.as_deref().and_then(|host| Jid::parse(host).ok());
+    let mut only: Vec<&str> = Vec::new();
+    for own in granted {
+        let here = |host: &String| reaches.as_ref().is_some_and(|jid| jid.domain() == host);
+        if own.hosts.is_empty() || own.hosts.iter().any(here) {
+            return Ok(());
+        }
+        only.extend(own.hosts.iter().map(String::as_str));
     }
-    let hosts = scope.hosts.join(", ");
-    Err(match reaches {
-        Some(host) => Refusal::denied(format!("{} acts on {hosts} only, not on {host}", scope.of)),
+    let only = only.join(", ");
+    Err(match prepared.host.as_deref() {
+        Some(host) => Refusal::denied(format!("{} acts on {only} only, not on {host}", scope.of)),
         None => Refusal::denied(format!(
-            "{} acts on {hosts} only, and {} concerns the whole server",
+            "{} acts on {only} only, and {} concerns the whole server",
             scope.of, entry.name
         )),
     })
@@ -165,7 +160,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admin::{Scope, testing};
+    use crate::admin::{Grants, Scope, testing};
     use crate::config::grant::Grant;
 
     const CLASSES: [Class; 4] =
@@ -180,11 +175,10 @@ mod tests {
     }
 
     fn scoped(words: &str, hosts: &[&str]) -> Actor {
-        let scope = Scope {
-            grants: vec![Grant::parse(words.split(' ')).unwrap()],
-            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            of: "the API key \"ci\"".to_owned(),
-        };
+        let grant = Grant::parse(words.split(' ')).unwrap();
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let scope =
+            Scope { grants: vec![Grants { grant, hosts }], of: "the API key \"ci\"".to_owned() };
         Actor { scope: Some(Arc::new(scope)), ..actor(Role::Operator) }
     }
 

@@ -63,6 +63,16 @@ impl PasswordSource {
     }
 }
 
+/// Asks for a secret without showing it.
+///
+/// # Errors
+/// If the terminal goes away.
+pub(super) fn secret(prompt: &str) -> Result<Secret, Failure> {
+    rpassword::prompt_password(prompt)
+        .map(Secret::new)
+        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))
+}
+
 fn non_empty(password: Secret) -> Result<Secret, Failure> {
     if password.reveal().is_empty() {
         Err(Failure::usage("the password is empty"))

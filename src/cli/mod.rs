@@ -7,6 +7,8 @@
 
 mod account;
 mod announce;
+mod api;
+mod api_key;
 mod ask;
 mod check;
 mod config;
@@ -94,6 +96,10 @@ enum Command {
     /// Tell everybody something, now or at the next sign-in
     #[command(subcommand)]
     Announce(announce::Announce),
+    Api(api::Api),
+    /// Make, list and end keys for programs that call the HTTP API
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
     /// Show, edit and revert settings
@@ -146,6 +152,8 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Session(session) => session.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
         Command::Announce(announce) => announce.run(common, out),
+        Command::Api(api) => api.run(common, out),
+        Command::ApiKey(api_key) => api_key.run(common, out),
         Command::Check(check) => check.run(common, out),
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),

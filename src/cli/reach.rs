@@ -4,12 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::Common;
 use super::failure::Failure;
 use crate::admin::client::{Client, Unreachable};
-use crate::admin::op::{Operation, Refusal};
+use crate::admin::op::{Entry, Operation, Refusal};
 use crate::admin::{Actor, Context, Role, run};
 use crate::config::history::{self, History};
 use crate::config::{self, Checked, Config};
@@ -100,6 +101,21 @@ impl Reach {
         }
     }
 
+    /// Has the operation of `entry` done with arguments as they go over the wire.
+    ///
+    /// # Errors
+    /// If it is refused or the server is lost.
+    pub(super) fn call_by_name(
+        &mut self,
+        entry: &Entry,
+        arguments: Value,
+    ) -> Result<Value, Failure> {
+        match self {
+            Reach::Server(client) => Ok(client.call_by_name(entry.name, arguments)?),
+            Reach::DataDir(held) => held.run(entry.name, arguments),
+        }
+    }
+
     /// Lets go in order: what was written is on disk and the next start is a clean one.
     ///
     /// # Errors
@@ -167,13 +183,12 @@ impl DataDir {
     /// # Errors
     /// If it is refused.
     pub(super) fn call<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
-        let done = self.runtime.block_on(run::run(
-            &self.context,
-            &actor(),
-            O::NAME,
-            operation.to_wire(),
-        ))?;
+        let done = self.run(O::NAME, operation.to_wire())?;
         Ok(serde_json::from_value(done).map_err(|error| Refusal::bug(&error))?)
+    }
+
+    fn run(&self, name: &str, arguments: Value) -> Result<Value, Failure> {
+        Ok(self.runtime.block_on(run::run(&self.context, &actor(), name, arguments))?)
     }
 
     /// Writes out everything and gives the lock back.

@@ -22,6 +22,7 @@ use super::model::{
 use super::problem::{ConfigError, Problem};
 use super::raw::{Document, Table};
 use super::value::IpNet;
+use super::web;
 
 pub(super) const KIB: u32 = 1 << 10;
 pub(super) const MIB: u32 = 1 << 20;
@@ -56,6 +57,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Checked, ConfigError> {
     let mut config = Table::root(&document, tree.get_ref(), |table| root(table, &base));
     names_are_distinct(&config, &document);
     listeners_are_distinct(&config.listen, &document);
+    web::plain_listeners_are_near(&config.listen, &config.http, &document);
     socket_path_fits(&config.admin_socket, &document);
     let warnings = doubts(&config, &document);
     let (problems, settings) = document.finish();
@@ -80,6 +82,8 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     let admin_group =
         table.text("admin_group", None, "the name of a group, or \"\" for none", show_group, group);
     let listen = table.section("listen", listen);
+    let http = table.section("http", web::http);
+    let api = table.section("api", web::api);
     let limits = table.section("limits", limits);
     let stream_management = table.section("stream_management", stream_management);
     let log = table.section("log", |table| log(table, &data_dir));
@@ -110,6 +114,8 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
             component: if components.is_empty() { Vec::new() } else { listen.component },
             ..listen
         },
+        http,
+        api,
         limits,
         stream_management,
         log,
@@ -133,6 +139,8 @@ fn listen(table: &mut Table<'_, '_>) -> Listen {
     Listen {
         c2s: addresses("c2s", &["[::]:5222"]),
         c2s_tls: addresses("c2s_tls", &["[::]:5223"]),
+        https: addresses("https", &[]),
+        http: addresses("http", &[]),
         component: addresses("component", &["127.0.0.1:5347", "[::1]:5347"]),
     }
 }
@@ -242,7 +250,11 @@ pub(super) fn path(
     )
 }
 
-fn networks(table: &mut Table<'_, '_>, key: &'static str, default: &[&str]) -> Vec<IpNet> {
+pub(super) fn networks(
+    table: &mut Table<'_, '_>,
+    key: &'static str,
+    default: &[&str],
+) -> Vec<IpNet> {
     let default = default.iter().filter_map(|text| text.parse().ok()).collect();
     let expected = "a network such as \"192.0.2.0/24\" or an address";
     table.list(key, default, expected, IpNet::to_string, |text| text.parse())
@@ -303,6 +315,8 @@ fn listeners_are_distinct(listen: &Listen, document: &Document<'_>) {
     for (key, list) in [
         ("listen.c2s", &listen.c2s),
         ("listen.c2s_tls", &listen.c2s_tls),
+        ("listen.https", &listen.https),
+        ("listen.http", &listen.http),
         ("listen.component", &listen.component),
     ] {
         // Port 0 asks the system for a free one, so it may stand several times.

@@ -21,6 +21,7 @@ pub mod rules;
 mod show;
 mod template;
 pub mod value;
+pub mod web;
 
 use std::path::Path;
 

@@ -14,6 +14,7 @@ use super::raw::Setting;
 use super::registration::Registration;
 use super::rules::{Access, Allowance, Rules};
 use super::value::{IpNet, Secret};
+use super::web::{Api, Http};
 
 /// Everything that `coucou.toml` says, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Config {
     /// The domains served, in the order of the file; never empty.
     pub hosts: Vec<Arc<HostConfig>>,
     pub listen: Listen,
+    pub http: Http,
+    pub api: Api,
     pub limits: Limits,
     pub stream_management: StreamManagement,
     pub log: Log,
@@ -74,6 +77,10 @@ pub struct Listen {
     pub c2s: Vec<SocketAddr>,
     /// Clients, TLS from the first byte (XEP-0368).
     pub c2s_tls: Vec<SocketAddr>,
+    /// HTTP over TLS.
+    pub https: Vec<SocketAddr>,
+    /// HTTP in clear text: on loopback, or for trusted proxies.
+    pub http: Vec<SocketAddr>,
     /// Components (XEP-0114); empty as long as no component is declared.
     pub component: Vec<SocketAddr>,
 }

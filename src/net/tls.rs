@@ -89,6 +89,11 @@ impl Acceptor {
         Acceptor { certs, template: Arc::new(template) }
     }
 
+    /// The same for streams whose records a library opens and seals.
+    pub fn for_library(&self) -> Arc<ServerConfig> {
+        self.template.clone()
+    }
+
     /// A session that waits for its client hello. `host` chooses the certificate when the client
     /// names none (RFC 6066 SNI), as with STARTTLS after a stream header with `to`.
     pub(super) fn handshake(&self, host: Option<&str>) -> Result<Handshake, TlsError> {

@@ -66,7 +66,7 @@ pub async fn start(
     if restored > 0 {
         tracing::info!(restored, "sessions of the last run wait for their clients");
     }
-    let doors = Doors::new(&router.config.load().limits);
+    let doors = Doors::new(&router.config.load());
     let server = Arc::new(Server {
         router,
         streams,

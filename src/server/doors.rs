@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 
 use super::Server;
 use crate::access::rate::Rate;
-use crate::config::{Limits, Listen};
+use crate::config::{Config, Listen};
+use crate::http::Web;
 use crate::net::listen::{self, BindError, Gate};
 use crate::net::socket::Socket;
 use crate::stream::{c2s, component};
@@ -23,6 +24,10 @@ enum Kind {
     C2s,
     /// Clients, TLS from the first byte (XEP-0368).
     C2sTls,
+    /// HTTP over TLS.
+    Https,
+    /// HTTP, in clear text.
+    Http,
     /// XEP-0114.
     Component,
 }
@@ -42,8 +47,8 @@ pub(super) struct Prepared {
 }
 
 impl Doors {
-    pub(super) fn new(limits: &Limits) -> Doors {
-        Doors { open: HashMap::new(), gate: Gate::new(gate_limits(limits)) }
+    pub(super) fn new(config: &Config) -> Doors {
+        Doors { open: HashMap::new(), gate: Gate::new(gate_limits(config)) }
     }
 
     /// Binds what `listen` wants and is not open yet. Changes nothing.
@@ -52,6 +57,8 @@ impl Doors {
         let kinds = [
             (Kind::C2s, &listen.c2s),
             (Kind::C2sTls, &listen.c2s_tls),
+            (Kind::Https, &listen.https),
+            (Kind::Http, &listen.http),
             (Kind::Component, &listen.component),
         ];
         for (kind, addresses) in kinds {
@@ -70,7 +77,7 @@ impl Doors {
 
     /// Opens what was prepared and closes what is not wanted; connections stay.
     pub(super) fn commit(&mut self, server: &Arc<Server>, prepared: Prepared) {
-        self.gate.set_limits(gate_limits(&server.router.config.load().limits));
+        self.gate.set_limits(gate_limits(&server.router.config.load()));
         self.open.retain(|door, task| {
             let wanted = prepared.wanted.contains(door);
             if !wanted {
@@ -94,7 +101,10 @@ impl Doors {
     }
 }
 
-fn gate_limits(limits: &Limits) -> listen::Limits {
+fn gate_limits(config: &Config) -> listen::Limits {
+    let limits = &config.limits;
+    // Behind one proxy come many people.
+    let proxies = config.http.trusted_proxies.iter();
     listen::Limits {
         connections_max: limits.connections_max,
         per_source_max: limits.connections_per_address_max,
@@ -102,23 +112,26 @@ fn gate_limits(limits: &Limits) -> listen::Limits {
             burst: limits.connections_per_address_rate,
             period: Duration::from_secs(60),
         },
-        trusted: limits.trusted_addresses.clone(),
+        trusted: limits.trusted_addresses.iter().chain(proxies).copied().collect(),
     }
 }
 
 async fn serve(server: Arc<Server>, gate: Gate, kind: Kind, listener: TcpListener) {
+    let web = Arc::new(Web::new(server.clone(), server.certs.clone(), server.stopping.subscribe()));
     loop {
         let (tcp, peer, permit) = listen::accept(&listener, &gate).await;
-        let streams = Arc::clone(&server.streams);
+        let (streams, web) = (Arc::clone(&server.streams), Arc::clone(&web));
         tokio::spawn(async move {
             METRICS.connections_accepted.inc();
             let _counted = (permit, METRICS.connections.hold());
-            let socket = Socket::plain(tcp);
+            // Boxed where it is not what most connections are, so that those stay small.
             match kind {
-                Kind::C2s => c2s::serve(Arc::clone(&streams), socket, peer, false).await,
-                Kind::C2sTls => c2s::serve(Arc::clone(&streams), socket, peer, true).await,
+                Kind::C2s => c2s::serve(streams, Socket::plain(tcp), peer, false).await,
+                Kind::C2sTls => c2s::serve(streams, Socket::plain(tcp), peer, true).await,
+                Kind::Https => Box::pin(web.serve(tcp, peer, true)).await,
+                Kind::Http => Box::pin(web.serve(tcp, peer, false)).await,
                 Kind::Component => {
-                    Box::pin(component::serve(Arc::clone(&streams), socket, peer)).await
+                    Box::pin(component::serve(streams, Socket::plain(tcp), peer)).await
                 }
             }
         });

@@ -39,6 +39,10 @@ impl Running for Server {
         Server::stop(self);
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     fn reload(
         self: Arc<Self>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Change>, Refusal>> + Send>> {

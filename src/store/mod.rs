@@ -28,6 +28,7 @@ mod readers;
 mod writer;
 
 pub mod accounts;
+pub mod api_keys;
 pub mod archive;
 pub mod audit;
 pub mod bin;

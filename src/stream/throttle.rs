@@ -78,6 +78,14 @@ impl Streams {
         guests.take((host.domain.clone(), Source::from(address)), 1, Now::read()).is_ok()
     }
 
+    /// Somebody at this address showed a token that nobody gave him. False if he has done so too
+    /// often of late.
+    pub fn note_bad_token(&self, address: IpAddr) -> bool {
+        let now = Now::read();
+        self.router.config.load().limits.trusts(address)
+            || self.throttle.sources.lock().take(Source::from(address), 1, now).is_ok()
+    }
+
     /// Somebody at this address, or on this machine, failed to prove that he is `account`.
     pub(super) fn note_failure(&self, from: impl Into<Option<IpAddr>>, account: Option<&BareJid>) {
         let now = Now::read();

@@ -343,6 +343,11 @@ const LIMITS: Limits = Limits { header_bytes_max: 4096, ..Limits::STORED };
 
 static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| config(rustls::DEFAULT_VERSIONS));
 
+/// What takes whatever certificate it is shown.
+pub fn any_certificate() -> ClientConfig {
+    CONFIG.clone()
+}
+
 fn config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider.clone())

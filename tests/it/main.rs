@@ -1,10 +1,12 @@
 //! The program as a whole: started, spoken to over real sockets, stopped, killed.
 
 mod access;
+mod api;
 mod cli;
 mod client;
 mod config;
 mod hostile;
+mod http;
 mod kill;
 mod pattern;
 mod play;

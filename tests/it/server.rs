@@ -49,11 +49,12 @@ impl Server {
     /// Writes the settings anew; they come into force by a reload or a start.
     pub fn configure(&self, config: &str) {
         let (c2s, c2s_tls, component) = (self.c2s(), self.c2s_tls(), self.component());
+        let (https, http) = (self.https(), self.http());
         std::fs::write(
             self.path("coucou.toml"),
             format!(
                 "data_dir = \".\"\n[listen]\nc2s = [\"{c2s}\"]\nc2s_tls = [\"{c2s_tls}\"]\n\
-                 component = [\"{component}\"]\n[hosts.\"example.org\"]\nscram_iterations = 4096\n\
+                 component = [\"{component}\"]\nhttps = [\"{https}\"]\nhttp = [\"{http}\"]\n[hosts.\"example.org\"]\nscram_iterations = 4096\n\
                  {config}"
             ),
         )
@@ -154,6 +155,14 @@ impl Server {
         own_port(self.ip, 2)
     }
 
+    pub fn https(&self) -> SocketAddr {
+        own_port(self.ip, 3)
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        own_port(self.ip, 4)
+    }
+
     /// Signs `alice@example.org/phone` in.
     pub fn sign_in(&self, jid: &str) -> Client {
         Client::sign_in(self.c2s_tls(), jid, PASSWORD)
@@ -191,8 +200,8 @@ fn own_address() -> IpAddr {
 
 /// Below those that the system gives to outgoing connections.
 fn own_port(ip: IpAddr, door: u16) -> SocketAddr {
-    let process = u16::try_from(std::process::id() % 4000).expect("small");
-    SocketAddr::new(ip, 20_000 + process * 3 + door)
+    let process = u16::try_from(std::process::id() % 2500).expect("small");
+    SocketAddr::new(ip, 20_000 + process * 5 + door)
 }
 
 /// A folder with accounts and a certificate, made once: deriving keys from passwords takes time.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ROWS: &[&[&str]] = &[
     &["main", "cli"],
     &["server"],
+    &["http"],
     &["admin"],
     &["stream"],
     &["delivery"],

@@ -1,4 +1,5 @@
 //! Where operators come in. A door proves who somebody is and hands the rest to [`super::run`].
 
+pub mod http;
 pub mod socket;
 mod users;

@@ -11,7 +11,7 @@ mod invites;
 mod server;
 mod sessions;
 
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -98,8 +98,8 @@ impl Entry {
                 result_name: C::RESULT_NAME,
                 codes: C::CODES,
             }),
-            arguments: SchemaGenerator::subschema_for::<C>,
-            output: SchemaGenerator::subschema_for::<C::Result>,
+            arguments: C::json_schema,
+            output: C::Result::json_schema,
             prepare: prepare::<C>,
             #[cfg(test)]
             reads_output: |value| serde_json::to_value(serde_json::from_value::<C::Result>(value)?),

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod announce;
+pub mod api_key;
 pub mod blocklist;
 pub mod config;
 pub mod invite;

@@ -64,6 +64,10 @@ impl Running for Live {
         self.router.started
     }
 
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
     fn stop(&self) {}
 
     fn reload(

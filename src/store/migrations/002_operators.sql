@@ -93,7 +93,19 @@ CREATE TABLE shared_group_displayed (
     PRIMARY KEY (shared_group, displayed)
 ) STRICT, WITHOUT ROWID;
 
--- API keys.
+-- API keys, by the SHA-256 of the key. Lists are lines.
+CREATE TABLE api_keys (
+    name TEXT PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    operations TEXT NOT NULL,
+    hosts TEXT NOT NULL,
+    networks TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    expires INTEGER,
+    last_used INTEGER
+) STRICT;
 
 -- Announcements: the message of the day of a host, and the newest one that each account has seen.
 CREATE TABLE motd (
