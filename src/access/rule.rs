@@ -5,9 +5,12 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::facts::Facts;
 use crate::config::rules::{
-    Access, Acl, Allowance, Condition, Entry, Grant, Rule, Rules, Test, is_fixed,
+    Access, Acl, Allowance, AllowanceRule, Condition, Entry, Grant, Rule, Rules, Test, is_fixed,
 };
 
 /// Entries whose failure is told in [`Decision::because`]; [`trace`] tells all.
@@ -34,7 +37,7 @@ impl Decision {
 }
 
 /// One entry on the way to a decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     pub line: Option<usize>,
     /// As in the file: `deny = "guests"`.
@@ -43,9 +46,24 @@ pub struct Step {
     pub why: String,
 }
 
-/// Whether `access` lets whoever the facts describe.
+/// Whether `access` lets whoever the facts describe. The answer goes to the log at debug level.
 pub fn decide(rules: &Rules, access: &Access, facts: &Facts<'_>) -> Decision {
-    let decision = match find(rules, access) {
+    let decision = weigh(rules, access, facts);
+    tracing::debug!(
+        rule = decision.rule,
+        host = facts.host,
+        jid = facts.jid.map(tracing::field::display),
+        line = decision.line,
+        "{}: {}",
+        if decision.allowed { "allowed" } else { "denied" },
+        decision.because
+    );
+    decision
+}
+
+/// [`decide`] for those who only wonder: nothing is logged.
+pub fn weigh(rules: &Rules, access: &Access, facts: &Facts<'_>) -> Decision {
+    match find(rules, access) {
         Found::All => Decision::open(),
         Found::None => Decision {
             allowed: false,
@@ -60,32 +78,52 @@ pub fn decide(rules: &Rules, access: &Access, facts: &Facts<'_>) -> Decision {
             Decision { allowed, rule: acl.name.clone(), line: acl.line, because }
         }
         Found::Rule(rule) => by_entries(rules, rule, facts),
-    };
-    tracing::debug!(
-        rule = decision.rule,
-        host = facts.host,
-        jid = facts.jid.map(tracing::field::display),
-        line = decision.line,
-        "{}: {}",
-        if decision.allowed { "allowed" } else { "denied" },
-        decision.because
-    );
-    decision
+    }
 }
 
-/// Every entry up to the one that decided.
+/// Every entry up to the one that decided; of an ACL, every condition up to the one that held.
 pub fn trace(rules: &Rules, access: &Access, facts: &Facts<'_>) -> Vec<Step> {
-    let Found::Rule(rule) = find(rules, access) else { return Vec::new() };
-    let mut steps = Vec::new();
-    for entry in &rule.entries {
-        let held = all_hold(rules, &entry.conditions, facts);
-        let why = reasons(rules, &entry.conditions, facts, held);
-        steps.push(Step { line: entry.line, entry: entry.shown(), held, why });
+    match find(rules, access) {
+        Found::All | Found::None => Vec::new(),
+        Found::Rule(rule) => up_to_held(
+            rule.entries
+                .iter()
+                .map(|entry| step(rules, entry.line, entry.shown(), &entry.conditions, facts)),
+        ),
+        Found::Acl(acl) => up_to_held(acl.conditions.iter().map(|condition| {
+            let one = std::slice::from_ref(condition);
+            step(rules, condition.line, condition.to_string(), one, facts)
+        })),
+    }
+}
+
+/// The same for an allowance: every line up to the one that gave its value.
+pub fn trace_allowance(rules: &Rules, rule: &AllowanceRule, facts: &Facts<'_>) -> Vec<Step> {
+    let step = |grant: &Grant| step(rules, grant.line, grant.shown(), &grant.conditions, facts);
+    up_to_held(rule.grants.iter().map(step))
+}
+
+fn step(
+    rules: &Rules,
+    line: Option<usize>,
+    entry: String,
+    conditions: &[Condition],
+    facts: &Facts<'_>,
+) -> Step {
+    let held = all_hold(rules, conditions, facts);
+    Step { line, entry, held, why: reasons(rules, conditions, facts, held) }
+}
+
+fn up_to_held(steps: impl Iterator<Item = Step>) -> Vec<Step> {
+    let mut taken = Vec::new();
+    for step in steps {
+        let held = step.held;
+        taken.push(step);
         if held {
             break;
         }
     }
-    steps
+    taken
 }
 
 /// What `allowance` gives whoever the facts describe; `None` if no line of it holds.
@@ -314,6 +352,12 @@ fn why_acl(rules: &Rules, name: &str, facts: &Facts<'_>, held: bool) -> String {
     match conditions {
         [] => format!("the acl {name} is empty"),
         [only] => format!("{} (acl {name})", why(rules, only, facts, false)),
+        nets if nets.iter().all(|one| matches!(one.test, Test::Ip(_))) => match facts.address {
+            Some(_) => {
+                format!("the address is in none of the {} networks of acl {name}", nets.len())
+            }
+            None => format!("no address is known here (acl {name})"),
+        },
         many => {
             let who = match (facts.jid, facts.address) {
                 (Some(jid), _) => jid.bare_str().to_owned(),

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{
-    account, announce, api_key, blocklist, config, invite, log, message, private, server, session,
-    vcard,
+    access, account, announce, api_key, blocklist, config, invite, log, message, private, server,
+    session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -83,6 +83,9 @@ pub const OPS: &[Entry] = &[
     Entry::of::<config::History>(),
     Entry::of::<config::Revert>(),
     Entry::of::<config::Confirm>(),
+    Entry::of::<access::Test>(),
+    Entry::of::<access::List>(),
+    Entry::of::<access::Affected>(),
     Entry::of::<config::AclAdd>(),
     Entry::of::<config::AclRemove>(),
     Entry::of::<config::AccessAdd>(),

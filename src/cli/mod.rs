@@ -5,6 +5,7 @@
 //! data prints one JSON value on standard output, and a failure is one JSON object on standard
 //! error.
 
+mod access;
 mod account;
 mod announce;
 mod api;
@@ -108,9 +109,9 @@ enum Command {
     /// Edit ACLs: who is who
     #[command(subcommand)]
     Acl(rules::Acl),
-    /// Edit access rules: who may do what
+    /// Ask access rules who may do what, and edit them
     #[command(subcommand)]
-    Access(rules::Edit),
+    Access(access::Access),
     /// Bring the config file into force, whole or not at all, and tell what changed
     Reload,
     /// Show the newest lines of the log

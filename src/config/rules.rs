@@ -192,6 +192,13 @@ impl Rules {
         }
     }
 
+    /// What stands at the setting `path`, if it takes a rule or an allowance.
+    pub fn used_at(&self, path: &str) -> Option<&Use> {
+        let bare = |path: &str| path.replace('"', "");
+        let wanted = bare(path);
+        self.uses.iter().find(|used| bare(&used.path) == wanted)
+    }
+
     /// Whether `domain` has accounts here.
     pub fn is_ours(&self, domain: &str) -> bool {
         self.hosts.iter().any(|host| host == domain)

@@ -74,3 +74,50 @@ fn an_allowance_bounds_sessions_by_account() {
     let _one = server.sign_in("alice@example.org/a");
     drop(server.sign_in("alice@example.org/b"));
 }
+
+#[test]
+fn operators_ask_rules_and_see_the_line_that_decides() {
+    let mut server = Server::start_with(RULES);
+    let ask = |server: &Server, user: &str, ip: &str| {
+        server.run(&["access", "test", "careful", "--user", user, "--ip", ip])
+    };
+    let carol = "   line 13: deny = \"out\": carol@example.org is not bob on a host of ours (acl out)\n\
+                 → line 14: deny = [{ user = \"carol\" }, { ip = \"127.0.0.0/8\" }]: carol@example.org \
+                 is carol on a host of ours, and the address is in 127.0.0.0/8\ndeny, by line 14\n";
+    assert_eq!(ask(&server, "carol@example.org", "127.0.0.1"), carol);
+    assert!(ask(&server, "carol", "192.0.2.1").ends_with("allow, by line 15\n"));
+    assert!(ask(&server, "eve@elsewhere.org", "192.0.2.1").contains("deny: no entry holds"));
+
+    let told =
+        server.json(&["access", "test", "hosts.example.org.sign_in", "--user", "bob@example.org"]);
+    assert_eq!((&told["allowed"], &told["line"]), (&false.into(), &13.into()));
+    assert_eq!(told["rule"], "careful");
+    assert_eq!(told["steps"].as_array().unwrap().len(), 1);
+    let listed = server.json(&["access", "list", "out"]);
+    assert_eq!(listed["acls"][0]["used_by"], serde_json::json!(["access.careful"]));
+    assert!(server.refuses(&["access", "test", "carefull"]).contains("is no access rule"));
+    assert!(
+        server.refuses(&["access", "test", "all", "--ip", "1.2.3"]).contains("not an IP address")
+    );
+
+    // Who would be shut out by another file.
+    let draft = std::fs::read_to_string(server.path("coucou.toml")).unwrap();
+    std::fs::write(server.path("draft.toml"), draft.replace("\"bob\"", "\"alice\"")).unwrap();
+    let file = server.path("draft.toml").display().to_string();
+    let affected = server.json(&["access", "affected", &file]);
+    let changes: Vec<_> = affected["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| [&one["jid"], &one["before"], &one["after"]].map(|text| text.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        changes,
+        [["alice@example.org", "allow", "deny"], ["bob@example.org", "deny", "allow"]]
+    );
+    assert_eq!(affected["looked_at"], 3);
+
+    // The same without the server.
+    server.stop();
+    assert_eq!(ask(&server, "carol@example.org", "127.0.0.1"), carol);
+}

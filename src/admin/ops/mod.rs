@@ -1,5 +1,6 @@
 //! The operations, a file per kind of thing they are done to.
 
+pub mod access;
 pub mod account;
 pub mod announce;
 pub mod api_key;
