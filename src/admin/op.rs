@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{
-    access, account, announce, api_key, blocklist, config, invite, log, message, private, server,
-    session, vcard,
+    access, account, announce, api_key, blocklist, config, group, invite, log, message, private,
+    roster, server, session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -68,6 +68,20 @@ pub const OPS: &[Entry] = &[
     Entry::of::<invite::Show>(),
     Entry::of::<invite::Revoke>(),
     Entry::of::<invite::Sweep>(),
+    Entry::of::<roster::Get>(),
+    Entry::of::<roster::Add>(),
+    Entry::of::<roster::Remove>(),
+    Entry::of::<roster::Push>(),
+    Entry::of::<roster::Process>(),
+    Entry::of::<group::List>(),
+    Entry::of::<group::Show>(),
+    Entry::of::<group::Members>(),
+    Entry::of::<group::Create>(),
+    Entry::of::<group::Describe>(),
+    Entry::of::<group::SetDisplayed>(),
+    Entry::of::<group::AddMember>(),
+    Entry::of::<group::RemoveMember>(),
+    Entry::of::<group::Delete>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Metrics>(),
     Entry::of::<server::Stop>(),

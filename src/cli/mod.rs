@@ -15,6 +15,7 @@ mod check;
 mod config;
 mod failure;
 mod first;
+mod group;
 mod init;
 mod invite;
 mod log;
@@ -88,6 +89,9 @@ enum Command {
     /// Make, list, lock, unlock and remove accounts, set passwords
     #[command(subcommand)]
     Account(account::Account),
+    /// Make and fill groups whose members see each other in their contact lists
+    #[command(subcommand)]
+    Group(group::Group),
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Session),
@@ -150,6 +154,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Serve => serve::run(common),
         Command::Status(status) => status.run(common, out),
         Command::Account(account) => account.run(common, out),
+        Command::Group(group) => group.run(common, out),
         Command::Session(session) => session.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
         Command::Announce(announce) => announce.run(common, out),

@@ -4,6 +4,7 @@
 //! features pushed into their outbox.
 
 pub mod accounts;
+pub mod contacts;
 pub mod groups;
 pub mod inbound;
 pub mod iq;

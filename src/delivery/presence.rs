@@ -291,7 +291,7 @@ async fn meet(
 }
 
 /// Shows a session the presence of a local contact, which it is subscribed to.
-async fn look_up(
+pub(super) async fn look_up(
     router: &Arc<Router>,
     session: &Arc<Session>,
     facts: &Facts,
@@ -414,7 +414,7 @@ async fn ask(
 }
 
 /// What shared groups alone make two accounts to each other.
-async fn by_groups(
+pub(super) async fn by_groups(
     router: &Router,
     owner: &BareJid,
     contact: &BareJid,

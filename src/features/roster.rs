@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::subscription::{Request, State};
 use super::{
-    Ctx, Feature, Handled, Iq, Reply, Target, Who, availability, get, on, set, stream, xep,
+    Ctx, Feature, Handled, Iq, Outbox, Reply, Target, Who, availability, get, on, set, stream, xep,
 };
 use crate::config::model::HostConfig;
 use crate::jid::{BareJid, Jid};
@@ -29,6 +29,7 @@ use crate::store::rosters::{
     Roster, RosterChanges, RosterEntry, RosterItem, RosterLimits, Subscription,
 };
 use crate::store::{AccountId, StoreError};
+use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
 
@@ -47,8 +48,8 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// Bytes of an item's name, and of each of its groups.
-const NAME_BYTES_MAX: usize = 1_023;
-const GROUPS_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 1_023;
+pub const GROUPS_MAX: usize = 64;
 /// Subscription requests that may wait for one account. Past it a stranger's request is not kept;
 /// contacts in the roster are bounded by the roster itself.
 const REQUESTS_MAX: usize = 1_000;
@@ -252,12 +253,40 @@ async fn update(cx: &Ctx<'_>, wanted: Wanted) -> Result<Reply, StanzaError> {
 
 /// §2.5: removes an item and ends what subscriptions there are, in both directions.
 async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
-    let session = cx.session()?;
     let owner = cx.account()?;
-    let shared = entry(cx.router, owner, &jid).await?;
-    let rosters = cx.router.store.rosters();
+    let account = cx.session()?.account;
+    match remove_contact(cx.router, cx.host, owner, account, &jid, cx.now, cx.out).await? {
+        Removed::Gone => Ok(Reply::Empty),
+        Removed::NotThere => Err(StanzaError::new(Condition::ItemNotFound)),
+        Removed::Shared => Err(StanzaError::new(Condition::NotAllowed)
+            .with_text("This contact comes from a shared group of the server and stays.")),
+    }
+}
+
+/// What became of an item that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// What the owner had of it is gone; a shared group may go on to show the contact.
+    Gone,
+    NotThere,
+    /// All there is of it comes from a shared group.
+    Shared,
+}
+
+/// Removes an item from a roster as if its owner had; see [`remove`].
+pub async fn remove_contact(
+    router: &Router,
+    host: &HostConfig,
+    owner: &BareJid,
+    account: AccountId,
+    contact: &BareJid,
+    now: Now,
+    out: &Outbox,
+) -> Result<Removed, StoreError> {
+    let shared = entry(router, owner, contact).await?;
+    let rosters = router.store.rosters();
     let edited = rosters
-        .edit(session.account, &jid, limits(cx.router, cx.host, &session.jid), cx.now, |entry| {
+        .edit(account, contact, limits(router, host, owner), now, |entry| {
             // A stranger's request that waits is not the roster's to drop.
             if entry.item.is_some() {
                 *entry = RosterEntry::default();
@@ -265,17 +294,13 @@ async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
         })
         .await?;
     let Some(version) = edited.version else {
-        return Err(match shared {
-            None => StanzaError::new(Condition::ItemNotFound),
-            Some(_) => StanzaError::new(Condition::NotAllowed)
-                .with_text("This contact comes from a shared group of the server and stays."),
-        });
+        return Ok(if shared.is_some() { Removed::Shared } else { Removed::NotThere });
     };
     let still = shared.map(|entry| entry.subscription).unwrap_or_default();
     let before = state(&edited.before);
-    let to = Jid::from(jid.clone());
+    let to = Jid::from(contact.clone());
     if before.from && !still.from() {
-        availability::tell_unavailable(cx.router, owner, &to, cx.out);
+        availability::tell_unavailable(router, owner, &to, out);
     }
     for (due, request) in [
         (before.to || before.pending_out, Request::Unsubscribe),
@@ -283,11 +308,13 @@ async fn remove(cx: &Ctx<'_>, jid: BareJid) -> Result<Reply, StanzaError> {
     ] {
         if due {
             let from = Jid::from(owner.clone());
-            cx.out.push(Stanza::presence(Some(request.typ()), Some(from), Some(to.clone()), []));
+            out.push(Stanza::presence(Some(request.typ()), Some(from), Some(to.clone()), []));
         }
     }
-    push(cx, Some(version), &jid, None).await?;
-    Ok(Reply::Empty)
+    for (session, push) in pushes(router, owner, Some(version), contact, None).await? {
+        out.push_to(&session, push);
+    }
+    Ok(Removed::Gone)
 }
 
 /// §2.1.6: what all interested resources of `owner` are told about one of its own items, with what

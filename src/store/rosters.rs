@@ -1,5 +1,7 @@
 //! Rosters (RFC 6121 §2) with versions (XEP-0237), and requests that wait for an answer.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -218,6 +220,21 @@ impl Rosters<'_> {
                 Ok(RosterEdited { value, before, after, version })
             })
             .await
+    }
+
+    /// All that is known of an account's contacts, by address: items, and requests that wait.
+    pub async fn entries(
+        &self,
+        owner: AccountId,
+    ) -> Result<BTreeMap<BareJid, RosterEntry>, StoreError> {
+        let items = self.get(owner).await?.items.into_iter();
+        let item =
+            |item: RosterItem| (item.jid.clone(), RosterEntry { item: Some(item), request: None });
+        let mut entries: BTreeMap<_, _> = items.map(item).collect();
+        for (jid, stanza) in self.requests(owner).await? {
+            entries.entry(jid).or_default().request = Some(stanza);
+        }
+        Ok(entries)
     }
 
     /// Subscription requests that wait, oldest first: contact and stanza.

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod invites;
+mod rosters;
 mod server;
 mod sessions;
 
@@ -20,8 +21,13 @@ use super::op::{Entry, Example, Operation, Prepared, Refusal, RefusalKind};
 use super::{Context, wire};
 
 /// Every command, by kind.
-pub const COMMANDS: &[&[Entry]] =
-    &[accounts::COMMANDS, invites::COMMANDS, sessions::COMMANDS, server::COMMANDS];
+pub const COMMANDS: &[&[Entry]] = &[
+    accounts::COMMANDS,
+    invites::COMMANDS,
+    sessions::COMMANDS,
+    server::COMMANDS,
+    rosters::COMMANDS,
+];
 
 /// A command of ejabberd's. The struct holds its arguments.
 ///
