@@ -7,6 +7,7 @@
 //! in an object under its name.
 
 mod accounts;
+mod groups;
 mod invites;
 mod rosters;
 mod server;
@@ -26,6 +27,7 @@ pub const COMMANDS: &[&[Entry]] = &[
     invites::COMMANDS,
     sessions::COMMANDS,
     server::COMMANDS,
+    groups::COMMANDS,
     rosters::COMMANDS,
 ];
 
@@ -146,6 +148,22 @@ pub struct Rescode(#[schemars(range(max = 1))] u8);
 impl Rescode {
     pub fn of(done: bool) -> Rescode {
         Rescode(u8::from(!done))
+    }
+}
+
+/// 0 for done, 1 for what the request itself made fail; what is our fault is an error.
+pub(super) fn rescode<T>(outcome: Result<T, Refusal>) -> Result<Rescode, Refusal> {
+    match outcome {
+        Ok(_) => Ok(Rescode::of(true)),
+        Err(refusal)
+            if matches!(
+                refusal.kind,
+                RefusalKind::NotFound | RefusalKind::Conflict | RefusalKind::Usage
+            ) =>
+        {
+            Ok(Rescode::of(false))
+        }
+        Err(refusal) => Err(refusal),
     }
 }
 
