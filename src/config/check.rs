@@ -91,8 +91,10 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     table.effect(Effect::Live);
     // Before the hosts, whose settings name rules.
     let mut rules = table.rules();
-    let admin =
-        table.section("admin", |table| Admin { access: table.access("access", "configure") });
+    let admin = table.section("admin", |table| Admin {
+        access: table.access("access", "configure"),
+        owners: table.access("owners", "none"),
+    });
     let hosts: Vec<Arc<HostConfig>> =
         table.each_domain("hosts", |domain, table| Arc::new(host(table, domain, &data_dir)));
     let components = table.each_domain("components", |domain, table| Component {

@@ -68,6 +68,9 @@ impl Config {
 pub struct Admin {
     /// Who may use the commands for administrators.
     pub access: Access,
+    /// Who of those may also do what could end the operators' own access, such as stopping the
+    /// server.
+    pub owners: Access,
 }
 
 /// Where the server listens. An empty list switches that door off.

@@ -26,7 +26,8 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 
 pub const FEATURE: Feature = Feature {
-    xeps: &[xep(50, "1.3.0")],
+    // The commands of XEP-0133 are those of a provider: `admin::doors::adhoc`.
+    xeps: &[xep(50, "1.3.0"), xep(133, "1.3.1")],
     disco: &[on(Target::Host, ns::COMMANDS)],
     iq: &[set(Target::Host, Who::Local, "command", ns::COMMANDS, command)],
     ..Feature::NONE
@@ -56,13 +57,12 @@ pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Stage, StanzaError>> +
 #[derive(Debug)]
 pub enum Stage {
     /// It asks for more; `last`: and for nothing after that.
-    Ask {
-        form: Form,
-        last: bool,
-    },
+    Ask { form: Form, last: bool },
     Done {
         form: Option<Form>,
         notes: Vec<Note>,
+        /// Payload besides the form.
+        more: Vec<Element>,
     },
 }
 
@@ -73,15 +73,13 @@ impl Stage {
     }
 
     pub fn done(form: Form) -> Stage {
-        Stage::Done { form: Some(form), notes: Vec::new() }
+        Stage::Done { form: Some(form), notes: Vec::new(), more: Vec::new() }
     }
 
     /// Done, with a word about it.
     pub fn said(text: impl Into<String>) -> Stage {
-        Stage::Done {
-            form: None,
-            notes: vec![Note { severity: Severity::Info, text: text.into() }],
-        }
+        let note = Note { severity: Severity::Info, text: text.into() };
+        Stage::Done { form: None, notes: vec![note], more: Vec::new() }
     }
 }
 
@@ -241,11 +239,11 @@ fn command<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
                 Ok(Reply::Result(desk.keep(talk, cx.now)?))
             }
             Ok(Stage::Ask { .. }) => Err(Condition::PolicyViolation.into()),
-            Ok(Stage::Done { form, notes }) => {
+            Ok(Stage::Done { form, notes, more }) => {
                 let done = head(&talk.id, &talk.node, "completed");
                 let notes = notes.iter().map(Note::to_element);
                 let form = form.iter().map(Form::to_element);
-                Ok(Reply::Result(done.with_all(form).with_all(notes)))
+                Ok(Reply::Result(done.with_all(form).with_all(more).with_all(notes)))
             }
             Err(error) => {
                 // The answer can be mended: the form is still open.

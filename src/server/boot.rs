@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::doors::Doors;
 use super::{Server, housekeeping};
 use crate::admin::Running;
+use crate::admin::doors::adhoc;
 use crate::auth::ServerSecret;
 use crate::config::{self, Config};
 use crate::net::certs::{CertError, CertSource, CertStore, write_self_signed};
@@ -83,6 +84,8 @@ pub async fn start(
 /// Opens the doors: on return clients can sign in.
 pub async fn open(server: &Arc<Server>) -> Result<(), BootError> {
     let config = server.router.config.load_full();
+    let running: Arc<dyn Running> = server.clone();
+    adhoc::install(&running);
     let mut doors = server.doors.lock().await;
     let prepared = doors.prepare(&config.listen)?;
     doors.commit(server, prepared);

@@ -98,13 +98,13 @@ impl Operation for Send {
                 tell(&sessions, kind, &self.subject, &self.body);
                 Ok(Sent { sessions: sessions.len(), ..Sent::default() })
             }
-            Audience::All => self.to_all(cx, router, hosts).await,
+            Audience::All => self.reach_all(cx, router, hosts).await,
         }
     }
 }
 
 impl Send {
-    async fn to_all(
+    async fn reach_all(
         self,
         cx: &Context,
         router: Arc<Router>,

@@ -19,4 +19,4 @@ mod when;
 pub mod words;
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;

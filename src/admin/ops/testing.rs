@@ -78,7 +78,7 @@ impl Running for Live {
 }
 
 /// Operations on the server that `world` plays.
-pub(super) fn live(world: &World) -> Context {
+pub(in crate::admin) fn live(world: &World) -> Context {
     let router = Arc::clone(&world.router);
     let certs = Arc::new(CertStore::open(Vec::new()).unwrap());
     let secret = Arc::new(ServerSecret::generate());

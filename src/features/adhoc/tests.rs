@@ -69,7 +69,7 @@ impl Provider for Examples {
             ("config", _) => {
                 Stage::said(format!("Service '{}' has been configured.", service.unwrap_or("")))
             }
-            _ => Stage::Done { form: None, notes: Vec::new() },
+            _ => Stage::Done { form: None, notes: Vec::new(), more: Vec::new() },
         };
         Box::pin(std::future::ready(Ok(stage)))
     }
