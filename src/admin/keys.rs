@@ -6,6 +6,7 @@ use super::op::{Entry, Refusal};
 use super::{Context, Grants, Role, Scope, ejabberd};
 use crate::config::grant::{Asked, Grant};
 use crate::config::value::IpNet;
+use crate::config::web::{Door, Permission};
 use crate::jid::BareJid;
 use crate::store::api_keys::ApiKeyRow;
 
@@ -49,8 +50,17 @@ pub(super) fn role(name: &str) -> Option<Role> {
 }
 
 /// What the settings let the account `jid` do from `address`.
-pub(super) fn scope_of(_cx: &Context, jid: &BareJid, _address: IpAddr) -> Scope {
-    Scope { grants: Vec::new(), of: jid.to_string() }
+pub(super) fn scope_of(cx: &Context, jid: &BareJid, address: IpAddr) -> Scope {
+    let router = cx.router();
+    let fits = |permission: &&Permission| {
+        (permission.from.is_empty() || permission.from.contains(&Door::Http))
+            && router.decide(&permission.who, jid.domain(), Some(jid), Some(address)).allowed
+    };
+    let grants = cx.config().api.permissions.iter().filter(fits).map(|permission| Grants {
+        grant: permission.what.clone(),
+        hosts: permission.hosts.clone(),
+    });
+    Scope { grants: grants.collect(), of: jid.to_string() }
 }
 
 /// Makes sure that nobody makes a key that may more than he himself.

@@ -83,7 +83,6 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         table.text("admin_group", None, "the name of a group, or \"\" for none", show_group, group);
     let listen = table.section("listen", listen);
     let http = table.section("http", web::http);
-    let api = table.section("api", web::api);
     let limits = table.section("limits", limits);
     let stream_management = table.section("stream_management", stream_management);
     let log = table.section("log", |table| log(table, &data_dir));
@@ -91,6 +90,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     table.effect(Effect::Live);
     // Before the hosts, whose settings name rules.
     let mut rules = table.rules();
+    let api = table.section("api", |table| web::api(table, &rules));
     let admin = table.section("admin", |table| Admin {
         access: table.access("access", "configure"),
         owners: table.access("owners", "none"),
@@ -367,6 +367,7 @@ fn doubts(config: &Config, document: &Document<'_>) -> Vec<Problem> {
             .found("a value below stanza_bytes_max_before_auth");
         doubts.push(doubt.help("signing in would shrink what a client may send"));
     }
+    doubts.extend(web::doubts(&config.api, document));
     for host in &config.hosts {
         if !host.starttls_required {
             let path = format!("hosts.\"{}\".starttls_required", host.domain);

@@ -246,6 +246,30 @@ impl<'d, 't> Table<'d, 't> {
         results
     }
 
+    /// The tables within the table `key`, each by a name of its own, in the order of the file.
+    pub(super) fn each_named<R>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(String, &mut Table<'d, 't>) -> R,
+    ) -> Vec<R> {
+        let Some(tables) = self.ask(key).and_then(|value| self.as_table(key, value)) else {
+            return Vec::new();
+        };
+        let outer = self.path_of(key);
+        let outer =
+            Table { document: self.document, table: None, path: outer, effect: self.effect };
+        let mut results = Vec::new();
+        for (name, value) in in_file_order(tables) {
+            let written = name.get_ref().as_ref();
+            let path = outer.path_of(written);
+            self.document.notes.borrow_mut().places.entry(path.clone()).or_insert(name.span());
+            let table = outer.as_table(written, value);
+            let table = Table { document: self.document, table, path, effect: self.effect };
+            results.push(table.read_by(|table| read(written.to_owned(), table)));
+        }
+        results
+    }
+
     /// The domain that names a table, if it is one and no table before it has the same.
     fn domain(
         &self,

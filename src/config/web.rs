@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::check::{KIB, MIB, networks, secs};
 use super::diff::Effect;
+use super::grant::Grant;
 use super::leaf::Choice;
 use super::model::Listen;
+use super::problem::Problem;
 use super::raw::{Document, Table};
+use super::rules::{ACL_DEPTH_MAX, Access, Condition, Entry, Rules, Test};
 use super::value::{self, IpNet};
 
 /// How HTTP is spoken.
@@ -54,6 +57,31 @@ pub struct Api {
     pub names: Vec<String>,
     /// Web sites whose scripts may call it; `*` stands for all.
     pub origins: Vec<String>,
+    /// What accounts may do that show their password, in the order of the file; each that fits
+    /// adds to the others.
+    pub permissions: Vec<Permission>,
+}
+
+/// Some operations for some accounts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permission {
+    pub name: String,
+    /// The doors it counts at; empty stands for all that ask.
+    pub from: Vec<Door>,
+    pub who: Access,
+    pub what: Grant,
+    /// Empty stands for the whole server.
+    pub hosts: Vec<String>,
+}
+
+/// A door at which accounts show what they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Http,
+}
+
+impl Choice for Door {
+    const ALL: &'static [(&'static str, Door)] = &[("http", Door::Http)];
 }
 
 pub(super) fn http(table: &mut Table<'_, '_>) -> Http {
@@ -70,7 +98,7 @@ pub(super) fn http(table: &mut Table<'_, '_>) -> Http {
     }
 }
 
-pub(super) fn api(table: &mut Table<'_, '_>) -> Api {
+pub(super) fn api(table: &mut Table<'_, '_>, rules: &Rules) -> Api {
     table.effect(Effect::Live);
     Api {
         enabled: table.flag("enabled", false),
@@ -88,7 +116,98 @@ pub(super) fn api(table: &mut Table<'_, '_>) -> Api {
             String::clone,
             origin,
         ),
+        permissions: table.each_named("permissions", |name, table| permission(table, name, rules)),
     }
+}
+
+fn permission(table: &mut Table<'_, '_>, name: String, rules: &Rules) -> Permission {
+    let doors: Vec<&str> = Door::ALL.iter().map(|(name, _)| *name).collect();
+    let from = table.list(
+        "from",
+        Vec::new(),
+        &format!("a door such as {:?}", doors[0]),
+        |door: &Door| door.name().to_owned(),
+        |text| Door::from_name(text).ok_or_else(|| "is no door".to_owned()),
+    );
+    let who = table.access("who", "none");
+    if by_address_alone(rules, &who) {
+        table.report(
+            "who",
+            "a rule that an address alone satisfies",
+            "accounts, and networks at most besides: { allow = [\"admin\", { ip = \"192.0.2.0/24\" }] }; \
+             a program without an account gets a key: \
+             `coucou api-key create NAME --network 192.0.2.0/24`",
+        );
+    }
+    let words = table.list(
+        "what",
+        Vec::new(),
+        "the name of an operation, \"*\", \"[tag:…]\", \"[class:…]\", or one of them after a \"!\"",
+        String::clone,
+        |text| Grant::parse([text]).map(|_| text.to_owned()),
+    );
+    let hosts =
+        table.list("hosts", Vec::new(), "a domain of this server", String::clone, value::domain);
+    // Each word was read before.
+    let what = Grant::parse(words.iter().map(String::as_str)).unwrap_or_default();
+    Permission { name, from, who, what, hosts }
+}
+
+/// Whether somebody gets in of whom nothing is asked but where he comes from. Of the conditions of
+/// an entry all must hold, of those of an ACL any.
+fn by_address_alone(rules: &Rules, access: &Access) -> bool {
+    let entry = |entry: &Entry| {
+        let of = |condition: &Condition| asks(rules, &condition.test, ACL_DEPTH_MAX);
+        let all: Vec<Asks> = entry.conditions.iter().map(of).collect();
+        entry.allow && all.contains(&Asks::Address) && !all.contains(&Asks::Account)
+    };
+    match access {
+        Access::Inline(rule) => rule.entries.iter().any(entry),
+        Access::Named(name) => match rules.access.get(name.as_ref()) {
+            Some(rule) => rule.entries.iter().any(entry),
+            None => asks(rules, &Test::Acl(name.to_string()), ACL_DEPTH_MAX) == Asks::Address,
+        },
+    }
+}
+
+/// What must be known of somebody for a condition to hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Address,
+    Account,
+}
+
+fn asks(rules: &Rules, test: &Test, depth: usize) -> Asks {
+    match test {
+        Test::Ip(_) => Asks::Address,
+        Test::Acl(name) if name == "all" => Asks::Nothing,
+        Test::Acl(name) if depth > 0 => {
+            let conditions = rules.acls.get(name).into_iter().flat_map(|acl| &acl.conditions);
+            let all: Vec<Asks> = conditions.map(|c| asks(rules, &c.test, depth - 1)).collect();
+            match () {
+                () if all.contains(&Asks::Nothing) => Asks::Nothing,
+                () if all.contains(&Asks::Address) => Asks::Address,
+                () => Asks::Account,
+            }
+        }
+        _ => Asks::Account,
+    }
+}
+
+/// What is allowed and yet seldom meant.
+pub(super) fn doubts(api: &Api, document: &Document<'_>) -> Vec<Problem> {
+    let everybody = |access: &Access| matches!(access, Access::Named(name) if matches!(name.as_ref(), "all" | "local"));
+    let wide = api.permissions.iter().filter(|permission| {
+        everybody(&permission.who) && permission.what.words().iter().any(|word| word == "*")
+    });
+    wide.map(|permission| {
+        document
+            .problem(&format!("api.permissions.{}.who", permission.name))
+            .found("every operation for every account")
+            .help("whoever has an account here may then do all that operators may")
+    })
+    .collect()
 }
 
 /// RFC 6454: scheme, host, and a port that is not the scheme's own.
@@ -142,6 +261,45 @@ mod tests {
         assert!(far[0].contains("where passwords would pass in clear text"), "{far:?}");
         let proxy = "[http]\ntrusted_proxies = [\"192.0.2.1\"]";
         assert!(told(&format!("[listen]\nhttp = [\"[::]:5280\"]\n{proxy}")).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_granted_by_an_address_alone() {
+        let told = |who: &str| {
+            told(&format!(
+                "[acl]\nnear = {{ ip = \"192.0.2.0/24\" }}\nboss = {{ user = \"a@example.org\" }}\n\
+                 either = {{ acl = [\"boss\", \"near\"] }}\n[access]\nfar = [{{ allow = \"near\" }}]\n\
+                 [api.permissions.\"admin access\"]\nwhat = [\"*\"]\nwho = {who}"
+            ))
+        };
+        for who in [
+            "\"near\"",
+            "\"far\"",
+            "\"loopback\"",
+            "\"either\"",
+            "[{ allow = { ip = \"192.0.2.0/24\" } }]",
+            "[{ deny = \"boss\" }, { allow = [\"all\", \"loopback\"] }]",
+        ] {
+            let told = told(who);
+            assert_eq!(told.len(), 1, "{who}: {told:?}");
+            assert!(told[0].contains("api-key create NAME --network"), "{told:?}");
+        }
+        for who in [
+            "\"boss\"",
+            "\"configure\"",
+            "[{ allow = [\"boss\", \"near\"] }]",
+            "[{ deny = \"near\" }, { allow = \"boss\" }]",
+            "\"all\"",
+            "\"none\"",
+        ] {
+            assert_eq!(told(who), [] as [String; 0], "{who}");
+        }
+    }
+
+    #[test]
+    fn words_that_grant_nothing_known_are_told() {
+        let told = told("[api.permissions.x]\nwho = \"admin\"\nwhat = [\"!!stop\", \"a b\"]");
+        assert!(told[0].contains("has two !") && told.len() == 2, "{told:?}");
     }
 
     #[test]

@@ -190,6 +190,46 @@ fn wrong_credentials_all_look_alike() {
 }
 
 #[test]
+fn accounts_do_what_permissions_say() {
+    let config = format!(
+        "{API}[acl]\nboss = {{ user = \"alice@example.org\" }}\nhere = {{ ip = \"127.0.0.0/8\" }}\n\
+         far = {{ ip = \"192.0.2.0/24\" }}\n\
+         [api.permissions.\"admin access\"]\nwho = [{{ allow = [\"boss\", \"here\"] }}]\n\
+         what = [\"*\", \"!unregister\"]\n\
+         [api.permissions.portal]\nfrom = [\"http\"]\nwho = \"local\"\n\
+         what = [\"account.list\"]\nhosts = [\"example.org\"]\n\
+         [api.permissions.never]\nwho = [{{ allow = [\"boss\", \"far\"] }}]\nwhat = [\"*\"]\n"
+    );
+    let server = Server::start_with(&config);
+    let mut http = connect(&server);
+    let mut ask = |who: &str, name: &str, arguments: &str| {
+        let who = basic(&format!("{who}@example.org"), PASSWORD);
+        let reply = http.ask("POST", &format!("/api/{name}"), &who, arguments);
+        (reply.status, reply.text())
+    };
+    assert_eq!(ask("alice", "status", "{}").0, 200);
+    let lock = "{\"jid\": \"carol@example.org\"}";
+    assert_eq!(ask("alice", "account.lock", lock).0, 200);
+    // Taken away under one name is taken away under all.
+    for (name, arguments) in [
+        ("unregister", "{\"user\": \"carol\", \"host\": \"example.org\"}"),
+        ("account.remove", lock),
+    ] {
+        let (status, told) = ask("alice", name, arguments);
+        if status != 404 {
+            assert_eq!(status, 403, "{name} {told}");
+            assert!(told.contains(&format!("alice@example.org has no grant of {name}")), "{told}");
+        }
+    }
+    assert_eq!(ask("bob", "account.list", "{\"host\": \"example.org\"}").0, 200);
+    assert_eq!(ask("bob", "account.list", "{}").0, 403);
+    let (status, told) = ask("bob", "account.lock", lock);
+    assert_eq!(status, 403);
+    assert!(told.contains("bob@example.org has no grant of account.lock"), "{told}");
+    assert!(server.log().contains("bob@example.org has no grant of account.lock"));
+}
+
+#[test]
 fn sites_call_from_a_browser_only_if_they_are_named() {
     let server = Server::start_with(&format!("{API}origins = [\"https://admin.example.org\"]\n"));
     let key = key(&server, "web", &["status"]);
