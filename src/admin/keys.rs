@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::op::{Entry, Refusal};
+use super::op::{Class, Entry, Refusal};
 use super::{Context, Grants, Role, Scope, ejabberd};
+use crate::config::Config;
 use crate::config::grant::{Asked, Grant};
 use crate::config::value::IpNet;
 use crate::config::web::{Door, Permission};
@@ -88,6 +89,33 @@ pub(super) fn within(cx: &Context, role: Role, wanted: &Grants) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// The words of `grant` that no operation fits: names misspelt, or of another version.
+pub(super) fn idle_words(grant: &Grant) -> Vec<String> {
+    let fits_none = |word: &String| {
+        let alone = Grant::parse([word.trim_start_matches('!')]).unwrap_or_default();
+        !Entry::all().any(|entry| {
+            let fits = |class: Class| alone.allows(&asked(entry, class.name(), &[]));
+            [Class::Safe, Class::Reversible, Class::Destructive, Class::LockOut]
+                .into_iter()
+                .any(fits)
+        })
+    };
+    grant.words().into_iter().filter(fits_none).collect()
+}
+
+/// Tells what stands in the permissions of `config` and means nothing.
+pub fn warn_of_idle_words(config: &Config) {
+    for permission in &config.api.permissions {
+        for word in idle_words(&permission.what) {
+            tracing::warn!(
+                permission = permission.name,
+                word,
+                "there is no such operation; `coucou api --list` names them all"
+            );
+        }
+    }
 }
 
 /// `entry` as grants see it.

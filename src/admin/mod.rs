@@ -3,6 +3,7 @@
 //! * [`op`] says what an operation is and lists them all; [`ops`] holds them, a file per kind of
 //!   thing.
 //! * [`ejabberd`] has ejabberd's commands, each a thin translation of one of them.
+//! * [`keys`] says what API keys and accounts may ask for.
 //! * [`run`](mod@run) is the one path for all doors: may this actor, do it, write it down.
 //! * [`doors`] let operators in. [`wire`] is what is spoken at the Unix socket, [`client`] is its
 //!   other end, for the command line.
@@ -16,7 +17,7 @@ pub mod client;
 pub mod describe;
 pub mod doors;
 pub mod ejabberd;
-mod keys;
+pub mod keys;
 pub mod op;
 pub mod ops;
 pub mod run;

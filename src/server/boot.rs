@@ -89,6 +89,7 @@ pub async fn open(server: &Arc<Server>) -> Result<(), BootError> {
     let mut doors = server.doors.lock().await;
     let prepared = doors.prepare(&config.listen)?;
     doors.commit(server, prepared);
+    crate::admin::keys::warn_of_idle_words(&config);
     drop(doors);
     housekeeping::start(server);
     remember_settings(server, &config);

@@ -59,6 +59,7 @@ impl Server {
         self.telemetry.set_levels(&new.log);
         self.streams.set_limits(&new.limits);
         doors.commit(self, prepared);
+        crate::admin::keys::warn_of_idle_words(&new);
         self.dismiss(&old, &new);
         self.turn_out(&old, &new);
         self.remember(&text, "config.reload", &changes);

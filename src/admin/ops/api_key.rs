@@ -85,6 +85,10 @@ impl Operation for Create {
             Refusal::usage(format!("operations: {reason}"))
                 .help("`coucou api --list` shows all operations")
         })?;
+        if let Some(word) = keys::idle_words(&grant).first() {
+            return Err(Refusal::usage(format!("operations: {word:?} is no operation"))
+                .help("`coucou api --list` shows all operations"));
+        }
         if self.operations.iter().all(|word| word.starts_with('!')) {
             return Err(Refusal::usage("operations: nothing is granted")
                 .help("[\"*\"] stands for everything that the role allows"));
@@ -325,7 +329,9 @@ mod tests {
         for (wanted, told) in [
             (json!({"name": "", "operations": ["*"]}), "cannot name a key"),
             (json!({"name": "a", "operations": []}), "nothing is granted"),
-            (json!({"name": "a", "operations": ["!x"]}), "nothing is granted"),
+            (json!({"name": "a", "operations": ["!register"]}), "nothing is granted"),
+            (json!({"name": "a", "operations": ["registre"]}), "is no operation"),
+            (json!({"name": "a", "operations": ["*", "!registre"]}), "is no operation"),
             (json!({"name": "a", "operations": ["x y"]}), "is not the name of an operation"),
             (json!({"name": "a", "operations": ["*"], "hosts": ["b.example"]}), "not a host"),
             (json!({"name": "a", "operations": ["*"], "networks": ["b"]}), "not an IP address"),
