@@ -17,6 +17,7 @@ pub mod client;
 pub mod describe;
 pub mod doors;
 pub mod ejabberd;
+pub mod jobs;
 pub mod keys;
 pub mod op;
 pub mod ops;
@@ -26,7 +27,7 @@ pub mod testing;
 pub mod wire;
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use std::time::Instant;
 use crate::config::grant::Grant;
 use crate::config::{Change, Config};
 use crate::jid::{BareJid, Jid};
+use crate::net::certs::CertStore;
 use crate::router::{Control, Router, Session};
 use crate::store::Store;
 use crate::stream::Streams;
@@ -42,6 +44,7 @@ use crate::telemetry::Telemetry;
 use crate::time::Now;
 use crate::xml::stream_error::{StreamCondition, StreamError};
 
+use jobs::Jobs;
 use op::{Class, Refusal};
 
 /// The running server, as far as operations look at it and steer it. The room above this one is it.
@@ -50,6 +53,15 @@ pub trait Running: Send + Sync + 'static {
     /// Where people sign in.
     fn streams(&self) -> &Arc<Streams>;
     fn telemetry(&self) -> &Telemetry;
+    /// What is shown to clients who ask for TLS.
+    fn certs(&self) -> &CertStore;
+    /// Removals that take their time.
+    fn jobs(&self) -> &Jobs;
+    /// What differs between the settings in force and those that the server started with, as far
+    /// as it waits for a restart.
+    fn pending(&self) -> Vec<Change>;
+    /// The listeners that are open.
+    fn listeners(&self) -> Pin<Box<dyn Future<Output = Vec<Listener>> + Send + '_>>;
     /// The file that a reload reads.
     fn config_file(&self) -> &Path;
     fn started(&self) -> Now;
@@ -61,6 +73,16 @@ pub trait Running: Send + Sync + 'static {
     fn reload(
         self: Arc<Self>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Change>, Refusal>> + Send>>;
+}
+
+/// A door that clients and components come in by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there: `c2s`, `c2s_tls`, `component` ….
+    pub what: &'static str,
+    pub address: SocketAddr,
+    /// Connections that came in by it and are open now.
+    pub connections: usize,
 }
 
 /// What an operation works on.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ops::{
-    access, account, announce, api_key, blocklist, config, group, invite, log, message, private,
-    roster, server, session, vcard,
+    access, account, announce, api_key, archive, audit, blocklist, cert, config, group, invite,
+    log, message, offline, private, report, roster, server, session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -50,6 +50,19 @@ pub const OPS: &[Entry] = &[
     Entry::of::<message::Send>(),
     Entry::of::<message::SendStanza>(),
     Entry::of::<message::SendAs>(),
+    Entry::of::<archive::Count>(),
+    Entry::of::<archive::Read>(),
+    Entry::of::<archive::Forget>(),
+    Entry::of::<archive::purge::Purge>(),
+    Entry::of::<archive::purge::Start>(),
+    Entry::of::<archive::purge::Status>(),
+    Entry::of::<archive::purge::Abort>(),
+    Entry::of::<offline::Count>(),
+    Entry::of::<offline::Read>(),
+    Entry::of::<offline::Purge>(),
+    Entry::of::<offline::Start>(),
+    Entry::of::<offline::Status>(),
+    Entry::of::<offline::Abort>(),
     Entry::of::<vcard::Get>(),
     Entry::of::<vcard::Set>(),
     Entry::of::<private::List>(),
@@ -84,6 +97,9 @@ pub const OPS: &[Entry] = &[
     Entry::of::<group::Delete>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Metrics>(),
+    Entry::of::<server::stats::Stats>(),
+    Entry::of::<server::stats::Number>(),
+    Entry::of::<server::stats::Listeners>(),
     Entry::of::<server::Stop>(),
     Entry::of::<config::Reload>(),
     Entry::of::<config::Show>(),
@@ -110,6 +126,16 @@ pub const OPS: &[Entry] = &[
     Entry::of::<api_key::Create>(),
     Entry::of::<api_key::List>(),
     Entry::of::<api_key::Revoke>(),
+    Entry::of::<log::search::Search>(),
+    Entry::of::<log::level::Levels>(),
+    Entry::of::<log::level::SetLevel>(),
+    Entry::of::<log::level::Rotate>(),
+    Entry::of::<cert::List>(),
+    Entry::of::<cert::Reload>(),
+    Entry::of::<report::List>(),
+    Entry::of::<report::Show>(),
+    Entry::of::<report::Close>(),
+    Entry::of::<audit::List>(),
 ];
 
 /// How far an operation reaches.

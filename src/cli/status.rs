@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Common;
 use super::failure::Failure;
-use super::output::{Output, duration, table};
+use super::output::{Output, clean, duration, table};
 use super::reach::Reach;
 use crate::admin::ops::server::{self, Summary};
 
@@ -59,6 +59,9 @@ fn text(summary: &Summary) -> String {
                 "{} connections, {} sessions",
                 process.connections, process.sessions
             ));
+            for change in &process.waiting_for_restart {
+                lines.push(format!("waits for a restart: {}", clean(&change.to_string())));
+            }
             if process.log_lines_dropped > 0 {
                 lines.push(format!(
                     "{} lines of the log were lost: the disk is too slow",

@@ -12,6 +12,7 @@ use super::doors::Doors;
 use super::{Server, housekeeping};
 use crate::admin::Running;
 use crate::admin::doors::adhoc;
+use crate::admin::jobs::Jobs;
 use crate::auth::ServerSecret;
 use crate::config::{self, Config};
 use crate::net::certs::{CertError, CertSource, CertStore, write_self_signed};
@@ -67,6 +68,7 @@ pub async fn start(
     if restored > 0 {
         tracing::info!(restored, "sessions of the last run wait for their clients");
     }
+    let booted = router.config.load_full();
     let doors = Doors::new(&router.config.load());
     let server = Arc::new(Server {
         router,
@@ -75,6 +77,8 @@ pub async fn start(
         telemetry,
         config_file,
         started: Now::read(),
+        booted,
+        jobs: Jobs::default(),
         doors: Mutex::new(doors),
         stopping: watch::Sender::new(false),
     });

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::Server;
 use crate::access::rate::Rate;
+use crate::admin::Listener;
 use crate::config::{Config, Listen};
 use crate::http::Web;
 use crate::net::listen::{self, BindError, Gate};
@@ -32,11 +33,33 @@ enum Kind {
     Component,
 }
 
+impl Kind {
+    /// The name of its setting in `[listen]`.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::C2s => "c2s",
+            Kind::C2sTls => "c2s_tls",
+            Kind::Https => "https",
+            Kind::Http => "http",
+            Kind::Component => "component",
+        }
+    }
+}
+
 type Door = (Kind, SocketAddr);
+
+/// A listener that is open.
+struct Open {
+    task: AbortHandle,
+    /// Held once more by each of its connections.
+    connections: Arc<()>,
+    /// The port may have been left to the kernel.
+    address: SocketAddr,
+}
 
 /// The listeners that are open.
 pub(super) struct Doors {
-    open: HashMap<Door, AbortHandle>,
+    open: HashMap<Door, Open>,
     gate: Gate,
 }
 
@@ -78,25 +101,46 @@ impl Doors {
     /// Opens what was prepared and closes what is not wanted; connections stay.
     pub(super) fn commit(&mut self, server: &Arc<Server>, prepared: Prepared) {
         self.gate.set_limits(gate_limits(&server.router.config.load()));
-        self.open.retain(|door, task| {
+        self.open.retain(|door, open| {
             let wanted = prepared.wanted.contains(door);
             if !wanted {
-                task.abort();
+                open.task.abort();
                 tracing::info!(address = %door.1, "no longer listening");
             }
             wanted
         });
         for (door, listener) in prepared.new {
             tracing::info!(address = %door.1, kind = ?door.0, "listening");
-            let task = tokio::spawn(serve(Arc::clone(server), self.gate.clone(), door.0, listener));
-            self.open.insert(door, task.abort_handle());
+            let connections = Arc::new(());
+            let address = listener.local_addr().unwrap_or(door.1);
+            let task = tokio::spawn(serve(
+                Arc::clone(server),
+                self.gate.clone(),
+                door.0,
+                listener,
+                Arc::clone(&connections),
+            ));
+            self.open.insert(door, Open { task: task.abort_handle(), connections, address });
         }
+    }
+
+    /// What is open, by kind and address.
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        let show = |((kind, _), open): (&Door, &Open)| Listener {
+            what: kind.name(),
+            address: open.address,
+            // One is ours, one the listener's own.
+            connections: Arc::strong_count(&open.connections).saturating_sub(2),
+        };
+        let mut all: Vec<Listener> = self.open.iter().map(show).collect();
+        all.sort_by_key(|listener| (listener.what, listener.address));
+        all
     }
 
     /// Accepts nobody any more.
     pub(super) fn close(&mut self) {
-        for (_, task) in self.open.drain() {
-            task.abort();
+        for (_, open) in self.open.drain() {
+            open.task.abort();
         }
     }
 }
@@ -116,14 +160,21 @@ fn gate_limits(config: &Config) -> listen::Limits {
     }
 }
 
-async fn serve(server: Arc<Server>, gate: Gate, kind: Kind, listener: TcpListener) {
+async fn serve(
+    server: Arc<Server>,
+    gate: Gate,
+    kind: Kind,
+    listener: TcpListener,
+    connections: Arc<()>,
+) {
     let web = Arc::new(Web::new(server.clone(), server.certs.clone(), server.stopping.subscribe()));
     loop {
         let (tcp, peer, permit) = listen::accept(&listener, &gate).await;
         let (streams, web) = (Arc::clone(&server.streams), Arc::clone(&web));
+        let connection = Arc::clone(&connections);
         tokio::spawn(async move {
             METRICS.connections_accepted.inc();
-            let _counted = (permit, METRICS.connections.hold());
+            let _counted = (permit, METRICS.connections.hold(), connection);
             // Boxed where it is not what most connections are, so that those stay small.
             match kind {
                 Kind::C2s => c2s::serve(streams, Socket::plain(tcp), peer, false).await,

@@ -11,12 +11,14 @@ use crate::delivery::accounts;
 use crate::router::Control;
 use crate::router::sessions::Flag;
 use crate::store::MessageId;
+use crate::telemetry::metrics::RATES;
 use crate::time::Now;
 use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Starts all jobs; they end with the server.
 pub fn start(server: &Arc<Server>) {
     every(server, Duration::from_secs(10), |s| async move { probe_silent(&s) });
+    every(server, Duration::from_secs(10), |s| async move { note_time(&s) });
     every(server, Duration::from_secs(30), |s| async move { end_old_guests(&s) });
     every(server, Duration::from_secs(60), |s| async move { renew_certificates(&s) });
     every(server, Duration::from_secs(600), |s| async move { learn_iterations(&s).await });
@@ -70,6 +72,12 @@ fn probe_silent(server: &Server) {
             session.mailbox.control(Control::Tick);
         }
     }
+}
+
+/// What is measured over time, and what lasts for a time.
+fn note_time(server: &Server) {
+    RATES.sample(Now::read());
+    server.telemetry.expire_levels(Now::read());
 }
 
 /// Guests stay for a while (XEP-0175).

@@ -13,6 +13,8 @@ use tokio::sync::{Mutex, watch};
 
 use doors::Doors;
 
+use crate::admin::jobs::Jobs;
+use crate::config::Config;
 use crate::net::certs::CertStore;
 use crate::router::Router;
 use crate::stream::Streams;
@@ -28,6 +30,9 @@ pub struct Server {
     /// The file that a reload reads again.
     pub config_file: PathBuf,
     pub started: Now,
+    /// The settings it started with: some of later ones wait for a restart.
+    pub(super) booted: Arc<Config>,
+    pub jobs: Jobs,
     /// The listeners; locked for the length of a reload, so that there is one at a time.
     doors: Mutex<Doors>,
     stopping: watch::Sender<bool>,

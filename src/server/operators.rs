@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Server;
-use crate::admin::Running;
+use crate::admin::jobs::Jobs;
 use crate::admin::op::Refusal;
-use crate::config::Change;
+use crate::admin::{Listener, Running};
+use crate::config::{self, Change, Effect};
+use crate::net::certs::CertStore;
 use crate::router::Router;
 use crate::stream::Streams;
 use crate::telemetry::Telemetry;
@@ -25,6 +27,24 @@ impl Running for Server {
 
     fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    fn certs(&self) -> &CertStore {
+        &self.certs
+    }
+
+    fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    fn pending(&self) -> Vec<Change> {
+        let mut changes = config::diff(&self.booted, &self.router.config.load());
+        changes.retain(|change| change.effect == Effect::Restart);
+        changes
+    }
+
+    fn listeners(&self) -> Pin<Box<dyn Future<Output = Vec<Listener>> + Send + '_>> {
+        Box::pin(async { self.doors.lock().await.listeners() })
     }
 
     fn config_file(&self) -> &Path {

@@ -274,6 +274,11 @@ impl Store {
         self.queue.room().await;
     }
 
+    /// Changes that wait for the writer, and their bytes.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.queue.waiting()
+    }
+
     /// Ends when everything queued before has been settled, for better or worse.
     pub async fn settled(&self) -> Result<(), StoreError> {
         let (done, wait) = oneshot::channel();

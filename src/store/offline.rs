@@ -1,7 +1,6 @@
 //! XEP-0160: messages that wait for their receiver, as marks on rows of `messages`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{OptionalExtension, params};
@@ -179,40 +178,43 @@ impl Offline<'_> {
 
     /// Drops marks of messages from before `before` for the accounts of `host`; tells how many.
     pub async fn expire(&self, host: &str, before: Now) -> Result<u64, StoreError> {
-        let before = MessageId::floor(before).0;
-        let host: Arc<str> = host.into();
         let mut dropped = 0;
         loop {
-            let host = Arc::clone(&host);
-            let old: Vec<(i64, i64)> = self
-                .0
-                .read(move |reader| {
-                    Ok(reader
-                        .conn
-                        .prepare_cached(
-                            "SELECT owner, offline.id FROM offline
-                             JOIN accounts ON accounts.id = owner
-                             WHERE host = ?1 AND offline.id < ?2 LIMIT ?3",
-                        )?
-                        .query_map(params![&*host, before, STEP], |row| {
-                            Ok((row.get(0)?, row.get(1)?))
-                        })?
-                        .collect::<Result<_, _>>()?)
-                })
-                .await?;
-            if old.is_empty() {
-                return Ok(dropped);
+            match self.expire_some(host, before).await? {
+                0 => return Ok(dropped),
+                some => dropped += some,
             }
-            dropped += old.len() as u64;
-            self.0
-                .write(move |tx| {
-                    for (owner, id) in old {
-                        release(tx, AccountId(owner), id)?;
-                    }
-                    Ok(())
-                })
-                .await?;
         }
+    }
+
+    /// A step of [`Offline::expire`]; 0 when nothing is left to drop.
+    pub async fn expire_some(&self, host: &str, before: Now) -> Result<u64, StoreError> {
+        let before = MessageId::floor(before).0;
+        let host = host.to_owned();
+        let old: Vec<(i64, i64)> = self
+            .0
+            .read(move |reader| {
+                Ok(reader
+                    .conn
+                    .prepare_cached(
+                        "SELECT owner, offline.id FROM offline
+                         JOIN accounts ON accounts.id = owner
+                         WHERE host = ?1 AND offline.id < ?2 LIMIT ?3",
+                    )?
+                    .query_map(params![host, before, STEP], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<Result<_, _>>()?)
+            })
+            .await?;
+        let dropped = old.len() as u64;
+        self.0
+            .write(move |tx| {
+                for (owner, id) in old {
+                    release(tx, AccountId(owner), id)?;
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(dropped)
     }
 
     async fn waiting(&self, owner: AccountId) -> Result<Waiting, StoreError> {

@@ -136,6 +136,12 @@ impl Queue {
     }
 
     /// Refuses jobs from now on; what waits is still taken.
+    /// Jobs that wait, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.jobs.len(), inner.bytes)
+    }
+
     pub(super) fn close(&self) {
         self.inner.lock().closed = true;
         self.wake.notify_one();

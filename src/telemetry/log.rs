@@ -5,12 +5,14 @@
 //! worker: a thread of tracing-appender does it, and lines that it cannot take are counted
 //! ([`Telemetry::dropped_lines`]) rather than waited for.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -48,7 +50,24 @@ pub struct Telemetry {
     pub ring: Arc<Ring>,
     levels: reload::Handle<Targets, Registry>,
     dropped: ErrorCounter,
+    /// The settings' levels, and what an operator put over them for a while.
+    wanted: Mutex<Wanted>,
+    files: Option<Files>,
     _writer: WorkerGuard,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    log: Log,
+    over: BTreeMap<String, Override>,
+}
+
+/// A level that an operator set, live; the settings do not know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Override {
+    pub level: Level,
+    /// When it falls back to the settings' level; never before the end of the process if `None`.
+    pub until: Option<Now>,
 }
 
 /// Where lines go.
@@ -90,16 +109,22 @@ impl Telemetry {
             .buffered_lines_limit(WAITING_LINES_MAX)
             .lossy(true)
             .thread_name("coucou-log");
-        let (writer, guard) = match output {
-            Output::Files => builder.finish(daily_files(log)?),
-            Output::Stderr | Output::Journal => builder.finish(io::stderr()),
+        let files = match output {
+            Output::Files => Some(Files(Arc::new(Mutex::new(daily_files(log)?)))),
+            Output::Stderr | Output::Journal => None,
+        };
+        let (writer, guard) = match (&files, output) {
+            (Some(files), _) => builder.finish(files.clone()),
+            (None, _) => builder.finish(io::stderr()),
         };
         let dropped = writer.error_counter();
         let ring = Arc::new(Ring::new(log.ring_lines, log.ring_bytes));
         let (filter, levels) = reload::Layer::new(targets(log));
         let lines = Lines { ring: ring.clone(), writer, format: log.format, output };
         let subscriber = Registry::default().with(filter).with(lines);
-        Ok((Telemetry { ring, levels, dropped, _writer: guard }, subscriber))
+        let wanted = Mutex::new(Wanted { log: log.clone(), over: BTreeMap::new() });
+        let telemetry = Telemetry { ring, levels, dropped, wanted, files, _writer: guard };
+        Ok((telemetry, subscriber))
     }
 
     /// A log that nobody writes to, for tests.
@@ -110,13 +135,127 @@ impl Telemetry {
 
     /// Puts the levels of `log` into force at once.
     pub fn set_levels(&self, log: &Log) {
+        let mut wanted = self.wanted.lock();
+        wanted.log = log.clone();
+        self.apply(&wanted);
+    }
+
+    /// Puts a level into force at once: of a module and all below it, or of all that have none of
+    /// their own if `module` is empty. `None` gives it back to the settings.
+    ///
+    /// # Errors
+    /// If too many are set already.
+    pub fn set_level(&self, module: &str, level: Option<Override>) -> Result<(), TooManyLevels> {
+        let mut wanted = self.wanted.lock();
+        match level {
+            Some(level) => {
+                if wanted.over.len() >= OVERRIDES_MAX && !wanted.over.contains_key(module) {
+                    return Err(TooManyLevels);
+                }
+                wanted.over.insert(module.to_owned(), level);
+            }
+            None => drop(wanted.over.remove(module)),
+        }
+        self.apply(&wanted);
+        Ok(())
+    }
+
+    /// The default level and those of modules as they are in force, and which of them an operator
+    /// set.
+    pub fn levels(&self) -> (Log, BTreeMap<String, Override>) {
+        let wanted = self.wanted.lock();
+        (wanted.in_force(), wanted.over.clone())
+    }
+
+    /// Gives levels back to the settings whose time is over. Meant to be called every few seconds.
+    pub fn expire_levels(&self, now: Now) {
+        let mut wanted = self.wanted.lock();
+        let before = wanted.over.len();
+        wanted.over.retain(|_, set| set.until.is_none_or(|until| until > now));
+        if wanted.over.len() < before {
+            self.apply(&wanted);
+            drop(wanted);
+            tracing::info!("log levels are back to those of the settings: their time was over");
+        }
+    }
+
+    fn apply(&self, wanted: &Wanted) {
         // This fails only if the subscriber is gone, and then nothing is logged anyway.
-        let _ = self.levels.modify(|filter| *filter = targets(log));
+        let _ = self.levels.modify(|filter| *filter = targets(&wanted.in_force()));
+    }
+
+    /// Puts the file of today aside and begins another; tells the name it has now. `None` where
+    /// there are no files, as under systemd.
+    ///
+    /// # Errors
+    /// If the file cannot be moved, or no other can be begun; the old one goes on then.
+    pub fn rotate(&self, now: Now) -> Result<Option<PathBuf>, LogError> {
+        let Some(files) = &self.files else { return Ok(None) };
+        let log = self.wanted.lock().log.clone();
+        let mut appender = files.0.lock();
+        let day = now.to_xmpp().get(..10).unwrap_or_default().to_owned();
+        let current = log.dir.join(format!("coucou.{day}.log"));
+        let aside = (1..ROTATIONS_MAX)
+            .map(|n| log.dir.join(format!("coucou.{day}.{n}.log")))
+            .find(|path| !path.exists());
+        let failed = |error| LogError::Folder { dir: log.dir.clone(), error };
+        let aside = aside.ok_or_else(|| failed(io::Error::other("too many rotations today")))?;
+        match std::fs::rename(&current, &aside) {
+            Ok(()) => {}
+            // Somebody else has moved it away, as logrotate(8) does: a new one is all that is due.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        *appender = daily_files(&log)?;
+        Ok(Some(aside))
+    }
+
+    /// Whether the log goes to files.
+    pub fn has_files(&self) -> bool {
+        self.files.is_some()
     }
 
     /// Lines lost since the start because the disk or the journal did not take them in time.
     pub fn dropped_lines(&self) -> u64 {
         self.dropped.dropped_lines() as u64
+    }
+}
+
+impl Wanted {
+    fn in_force(&self) -> Log {
+        let mut log = self.log.clone();
+        for (module, set) in &self.over {
+            if module.is_empty() {
+                log.level = set.level;
+            } else {
+                log.levels.insert(module.clone(), set.level);
+            }
+        }
+        log
+    }
+}
+
+/// Levels that operators may have set at once.
+const OVERRIDES_MAX: usize = 64;
+/// Files of one day.
+const ROTATIONS_MAX: usize = 1_000;
+
+/// See [`Telemetry::set_level`].
+#[derive(Debug, thiserror::Error)]
+#[error("levels of {OVERRIDES_MAX} modules are set already; give one back first")]
+pub struct TooManyLevels;
+
+/// The log files, which can be exchanged while lines are being written.
+#[derive(Clone, Debug)]
+struct Files(Arc<Mutex<RollingFileAppender>>);
+
+impl io::Write for Files {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().flush()
     }
 }
 
@@ -356,6 +495,49 @@ mod tests {
             tracing::debug!(target: "coucou::store", "not wanted");
         });
         assert_eq!(lines(&telemetry), ["debug now"]);
+    }
+
+    #[test]
+    fn an_operators_level_outlives_a_reload_and_ends_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log_in(dir.path());
+        let (telemetry, subscriber) = Telemetry::build(&log, Output::Files).unwrap();
+        let noon = Now::from_secs(1_000_000);
+        tracing::subscriber::with_default(subscriber, || {
+            let speak = |what: &str| tracing::debug!(target: "coucou::stream::c2s", "{what}");
+            let until = noon.plus(std::time::Duration::from_secs(60));
+            let set = Override { level: Level::Debug, until: Some(until) };
+            telemetry.set_level("coucou::stream", Some(set)).unwrap();
+            telemetry.set_levels(&log);
+            telemetry.expire_levels(noon);
+            speak("heard");
+            telemetry.expire_levels(until);
+            speak("not heard");
+            telemetry.set_level("", Some(Override { until: None, ..set })).unwrap();
+            speak("heard again");
+            telemetry.set_level("", None).unwrap();
+            speak("not heard");
+        });
+        let told = lines(&telemetry);
+        assert_eq!(told.iter().filter(|line| line.starts_with("debug")).count(), 2, "{told:?}");
+        assert!(!told.iter().any(|line| line.contains("not heard")));
+    }
+
+    #[test]
+    fn a_rotation_puts_the_file_aside_and_loses_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let (telemetry, subscriber) = Telemetry::build(&log_in(dir.path()), Output::Files).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("one");
+            let aside = telemetry.rotate(Now::read()).unwrap().unwrap();
+            assert!(aside.to_string_lossy().ends_with(".1.log"), "{}", aside.display());
+            tracing::info!("two");
+        });
+        drop(telemetry);
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let texts: Vec<String> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        assert_eq!(texts.len(), 2);
+        assert_eq!(texts.concat().lines().count(), 2);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Counters: plain atomics, added to where things happen, read when somebody asks.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
+
+use crate::time::Now;
 
 /// Something that only grows.
 #[derive(Debug, Default)]
@@ -112,6 +117,46 @@ metrics! {
     Counter commits: "Database commits.";
 }
 
+/// Samples kept: with one each ten seconds, the last five minutes.
+const SAMPLES_MAX: usize = 31;
+
+/// The counters of the last minutes, for rates.
+#[derive(Debug, Default)]
+pub struct Rates(Mutex<VecDeque<(Now, Vec<u64>)>>);
+
+impl Rates {
+    pub const fn new() -> Rates {
+        Rates(Mutex::new(VecDeque::new()))
+    }
+
+    /// Notes all counters. Meant to be called every ten seconds.
+    pub fn sample(&self, now: Now) {
+        let counters = METRICS.read().into_iter().filter(|s| s.counter).map(|s| s.value).collect();
+        let mut samples = self.0.lock();
+        if samples.len() == SAMPLES_MAX {
+            samples.pop_front();
+        }
+        samples.push_back((now, counters));
+    }
+
+    /// How much each counter grows per second, over `over` or as long as is known; and over how
+    /// long that is. `None` when there was no time to tell.
+    pub fn read(&self, over: Duration, now: Now) -> Option<(Duration, Vec<(&'static str, f64)>)> {
+        let samples = self.0.lock();
+        let from = now.minus(over);
+        let (then, before) = samples.iter().find(|(at, _)| *at >= from && *at < now)?;
+        let span = now.since(*then);
+        let counters = METRICS.read().into_iter().filter(|sample| sample.counter);
+        let rate = |(sample, before): (Sample, &u64)| {
+            (sample.name, sample.value.saturating_sub(*before) as f64 / span.as_secs_f64())
+        };
+        Some((span, counters.zip(before).map(rate).collect()))
+    }
+}
+
+/// The rates of this process.
+pub static RATES: Rates = Rates::new();
+
 /// The numbers of this process. They are global, like the process whose they are.
 pub static METRICS: Metrics = Metrics::new();
 
@@ -126,6 +171,24 @@ mod tests {
         assert_eq!(GAUGE.get(), 1);
         drop(held);
         assert_eq!(GAUGE.get(), 0);
+    }
+
+    #[test]
+    fn rates_are_told_over_what_is_known() {
+        let rates = Rates::new();
+        let noon = Now::from_secs(1_000_000);
+        let secs = Duration::from_secs;
+        assert_eq!(rates.read(secs(60), noon), None);
+        for n in 0..100 {
+            rates.sample(noon.plus(secs(10 * n)));
+        }
+        METRICS.push_sent.add(600);
+        let now = noon.plus(secs(1_000));
+        let (span, told) = rates.read(secs(60), now).unwrap();
+        assert_eq!(span, secs(60));
+        // Other tests may count, too.
+        assert!(told.iter().any(|(name, rate)| *name == "push_sent" && *rate >= 10.0), "{told:?}");
+        assert_eq!(rates.read(secs(3600), now).unwrap().0, secs(310));
     }
 
     #[test]

@@ -4,6 +4,6 @@ pub mod log;
 pub mod metrics;
 pub mod ring;
 
-pub use log::{LogError, Telemetry};
+pub use log::{LogError, Override, Telemetry};
 pub use metrics::METRICS;
 pub use ring::{LogLine, Ring};

@@ -1,5 +1,8 @@
 //! The log, as far as memory holds it.
 
+pub mod level;
+pub mod search;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

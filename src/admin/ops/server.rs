@@ -1,10 +1,13 @@
 //! The server itself: status, metrics, stop.
 
+pub mod stats;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::Context;
 use crate::admin::op::{Class, Example, Operation, Refusal};
+use crate::config::Change;
 use crate::router::sessions::Flag;
 use crate::telemetry::METRICS;
 use crate::time::Now;
@@ -36,6 +39,9 @@ pub struct Process {
     pub memory_bytes: Option<u64>,
     /// Lines that the log could not write in time.
     pub log_lines_dropped: u64,
+    /// Settings that were changed and wait for a restart.
+    #[serde(default)]
+    pub waiting_for_restart: Vec<Change>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +58,7 @@ impl Operation for Status {
     const CLASS: Class = Class::Safe;
     const EXAMPLE: Example = Example {
         arguments: "{}",
-        output: r#"{"running": true, "version": "0.1.0", "process": {"pid": 1234, "started": "2026-11-23T20:00:00Z", "uptime_secs": 60, "connections": 2, "sessions": 2, "memory_bytes": 16777216, "log_lines_dropped": 0}, "data_dir": "/var/lib/coucou", "hosts": [{"domain": "example.org", "accounts": 3, "sessions": 2}]}"#,
+        output: r#"{"running": true, "version": "0.1.0", "process": {"pid": 1234, "started": "2026-11-23T20:00:00Z", "uptime_secs": 60, "connections": 2, "sessions": 2, "memory_bytes": 16777216, "log_lines_dropped": 0, "waiting_for_restart": []}, "data_dir": "/var/lib/coucou", "hosts": [{"domain": "example.org", "accounts": 3, "sessions": 2}]}"#,
     };
     type Output = Summary;
 
@@ -77,6 +83,7 @@ impl Operation for Status {
                 sessions: sessions.as_ref().map_or(0, Vec::len),
                 memory_bytes: resident_bytes(),
                 log_lines_dropped: server.telemetry().dropped_lines(),
+                waiting_for_restart: server.pending(),
             }),
             data_dir: cx.config().data_dir.display().to_string(),
             hosts,

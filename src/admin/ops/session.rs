@@ -123,7 +123,7 @@ fn show(cx: &Context, session: &Live, now: Now) -> Session {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kick {
-    /// A full JID for one session, a bare one for all of an account.
+    /// A full JID for one session, a bare one for all of an account, a host for all of a host.
     pub jid: String,
     /// Told to the client.
     #[serde(default)]
@@ -151,11 +151,18 @@ impl Operation for Kick {
     }
 
     async fn run(self, cx: &Context) -> Result<Kicked, Refusal> {
-        cx.running()?;
+        let server = cx.running()?;
         let jid = Jid::parse(&self.jid).map_err(|error| {
             Refusal::usage(format!("{:?} is not an address: {error}", self.jid))
         })?;
-        let sessions = cx.sessions(&jid);
+        let sessions = if jid.local().is_none() && jid.is_bare() {
+            let host = account::hosts(cx, jid.domain())?.remove(0);
+            let mut all = server.router().sessions.all();
+            all.retain(|session| session.jid.domain() == host.domain);
+            all
+        } else {
+            cx.sessions(&jid)
+        };
         if sessions.is_empty() {
             return Err(Refusal::not_found(format!("there is no session of {jid}"))
                 .help("`coucou session list` shows them all"));

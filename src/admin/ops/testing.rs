@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use crate::admin::jobs::Jobs;
 use crate::admin::op::Refusal;
-use crate::admin::{Context, Running};
+use crate::admin::{Context, Listener, Running};
 use crate::auth::ServerSecret;
 use crate::config::Change;
 use crate::jid::BareJid;
@@ -41,6 +42,8 @@ struct Live {
     router: Arc<Router>,
     streams: Arc<Streams>,
     telemetry: Telemetry,
+    certs: Arc<CertStore>,
+    jobs: Jobs,
 }
 
 impl Running for Live {
@@ -54,6 +57,22 @@ impl Running for Live {
 
     fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    fn certs(&self) -> &CertStore {
+        &self.certs
+    }
+
+    fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    fn pending(&self) -> Vec<Change> {
+        Vec::new()
+    }
+
+    fn listeners(&self) -> Pin<Box<dyn Future<Output = Vec<Listener>> + Send + '_>> {
+        Box::pin(async { Vec::new() })
     }
 
     fn config_file(&self) -> &Path {
@@ -82,8 +101,8 @@ pub(in crate::admin) fn live(world: &World) -> Context {
     let router = Arc::clone(&world.router);
     let certs = Arc::new(CertStore::open(Vec::new()).unwrap());
     let secret = Arc::new(ServerSecret::generate());
-    let acceptor = Acceptor::new(certs, &["xmpp-client"]);
+    let acceptor = Acceptor::new(Arc::clone(&certs), &["xmpp-client"]);
     let telemetry = Telemetry::detached(&router.config.load().log);
     let streams = Arc::new(Streams::new(Arc::clone(&router), acceptor, secret));
-    Context::live(Arc::new(Live { router, streams, telemetry }))
+    Context::live(Arc::new(Live { router, streams, telemetry, certs, jobs: Jobs::default() }))
 }

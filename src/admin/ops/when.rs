@@ -14,6 +14,11 @@ pub(super) fn moment(name: &str, text: &str, now: Now) -> Result<Now, Refusal> {
     })
 }
 
+/// The same, where it may be left out.
+pub(super) fn moment_opt(name: &str, text: Option<&str>, now: Now) -> Result<Option<Now>, Refusal> {
+    text.map(|text| moment(name, text, now)).transpose()
+}
+
 /// `days` before `now`.
 ///
 /// # Errors
