@@ -29,6 +29,9 @@ use crate::jid::{BareJid, Jid};
 use crate::stanza::error::Condition;
 use crate::store::groups::SharedGroups;
 
+/// [`Refused::because`] of a host that registers elsewhere.
+pub const REDIRECTED: &str = "redirect_url";
+
 /// Where somebody comes in to make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -180,7 +183,7 @@ pub fn may_be_offered(
     }
     if let Some(url) = settings.redirect_url.as_ref().filter(|_| door == Door::InBand) {
         let text = format!("Register at {url}");
-        return Err(Refused::new(Condition::NotAllowed, text, "redirect_url"));
+        return Err(Refused::new(Condition::NotAllowed, text, REDIRECTED));
     }
     Ok(())
 }

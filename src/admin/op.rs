@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ops::registration;
 use super::ops::{
     access, account, announce, api_key, archive, audit, blocklist, cert, config, group, invite,
     log, message, offline, private, report, roster, server, session, vcard,
@@ -29,6 +30,11 @@ pub const OPS: &[Entry] = &[
     Entry::of::<account::bin::Bin>(),
     Entry::of::<account::bin::Restore>(),
     Entry::of::<account::bin::Purge>(),
+    Entry::of::<registration::List>(),
+    Entry::of::<registration::Approve>(),
+    Entry::of::<registration::Refuse>(),
+    Entry::of::<registration::Limits>(),
+    Entry::of::<registration::ResetLimits>(),
     Entry::of::<account::CheckPassword>(),
     Entry::of::<account::show::Show>(),
     Entry::of::<account::show::Exists>(),

@@ -23,6 +23,7 @@ mod output;
 mod place;
 mod qr;
 mod reach;
+mod registration;
 mod reload;
 mod rules;
 mod serve;
@@ -92,6 +93,9 @@ enum Command {
     /// Make and fill groups whose members see each other in their contact lists
     #[command(subcommand)]
     Group(group::Group),
+    /// Who waits to be let in, and who registers how often
+    #[command(subcommand)]
+    Registration(registration::Registration),
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Session),
@@ -155,6 +159,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Status(status) => status.run(common, out),
         Command::Account(account) => account.run(common, out),
         Command::Group(group) => group.run(common, out),
+        Command::Registration(registration) => registration.run(common, out),
         Command::Session(session) => session.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
         Command::Announce(announce) => announce.run(common, out),

@@ -68,6 +68,7 @@ pub const ALL: &[&Feature] = &[
     &ping::FEATURE,
     &private::FEATURE,
     &push::FEATURE,
+    &register::FEATURE,
     &reports::FEATURE,
     &retract::FEATURE,
     &roster::FEATURE,

@@ -3,6 +3,7 @@
 //! A token is shown once, to whoever makes the invitation. Only its SHA-256 is stored, so that
 //! neither a copy of the database nor an operator's list opens a door.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rusqlite::types::Type;
@@ -202,7 +203,16 @@ impl Invites<'_> {
         let token = InviteToken::generate()?;
         let hash = token.hash();
         let invite = self.0.write(move |tx| insert(tx, &new, &hash, open_max, now)).await?;
+        if invite.registers || invite.kind == InviteKind::Reset {
+            self.0.inviting.lock().insert(invite.host.clone());
+        }
         Ok((invite, token))
+    }
+
+    /// May somebody hold an invitation to an account of this host? Never waits; true for a while
+    /// after the last one has been used.
+    pub fn wait_at(&self, host: &str) -> bool {
+        self.0.inviting.lock().contains(host)
     }
 
     /// The invitation that this token belongs to, open or not.
@@ -380,6 +390,8 @@ impl Invites<'_> {
             let gone = self.0.write(move |tx| sweep_step(tx, before)).await?;
             total += gone;
             if gone < SWEEP_MAX {
+                let left = self.0.read(|reader| inviting(&reader.conn)).await?;
+                *self.0.inviting.lock() = left;
                 return Ok(total);
             }
         }
@@ -521,6 +533,16 @@ pub(super) fn redeem_for(
         && invite.host == account.domain()
         && invite.reserved().is_none_or(|name| name == *account);
     if fits { Ok(invite) } else { Err(StoreError::NotFound) }
+}
+
+/// The hosts that have invitations by which accounts are made, or get a new password.
+pub(super) fn inviting(conn: &Connection) -> Result<HashSet<String>, StoreError> {
+    let mut rows = conn.prepare_cached(
+        "SELECT DISTINCT host FROM invites
+         WHERE (registers OR kind = 'reset') AND revoked IS NULL AND uses < uses_max",
+    )?;
+    let rows = rows.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn sweep_step(tx: &Tx<'_>, before: Now) -> Result<usize, StoreError> {

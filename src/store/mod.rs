@@ -49,6 +49,7 @@ pub mod rosters;
 pub mod survey;
 pub mod vcards;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -217,6 +218,8 @@ pub struct Store {
     readers: Arc<Readers>,
     facts: Arc<FactsCache>,
     shared_groups: Arc<ArcSwap<SharedGroups>>,
+    /// Hosts with invitations by which accounts are made.
+    inviting: Mutex<HashSet<String>>,
     usage: Arc<Usage>,
     hot: Hot,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -235,6 +238,7 @@ impl Store {
         let usage = Arc::new(Usage::default());
         let tail = Arc::new(TailIndex::default());
         let shared_groups = Arc::new(ArcSwap::from_pointee(groups::load(&conn)?));
+        let inviting = Mutex::new(invites::inviting(&conn)?);
         let mut writer = Writer::new(
             conn,
             Arc::clone(&queue),
@@ -256,7 +260,17 @@ impl Store {
             })
             .map_err(|e| StoreError::io("start the writer", e))?;
         let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(Store { ids, queue, readers, facts, shared_groups, usage, hot, writer }))
+        Ok(Arc::new(Store {
+            ids,
+            queue,
+            readers,
+            facts,
+            shared_groups,
+            inviting,
+            usage,
+            hot,
+            writer,
+        }))
     }
 
     /// A new id, higher than every id before it.

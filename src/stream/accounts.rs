@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Streams;
-use super::negotiate::{Account, Answer, Ask, BindRefusal, BindRequest, SignedIn};
+use super::negotiate::{Account, Answer, Ask, BindRefusal, BindRequest, RegistrationAsk, SignedIn};
 use crate::auth::devices::TokenRefusal;
 use crate::auth::mechanism::Facts;
 use crate::auth::plain::{PlainJob, PlainVerdict};
@@ -14,9 +14,11 @@ use crate::auth::{
     Token, TokenUse, Tokens, UserAgent,
 };
 use crate::config::{HostConfig, Mechanism};
-use crate::delivery::groups;
-use crate::features::register::scram_row;
+use crate::delivery::{groups, route};
+use crate::features::Outbox;
+use crate::features::register::{self, Answered, scram_row};
 use crate::jid::BareJid;
+use crate::stanza::error::{Condition, StanzaError};
 use crate::store::accounts::ScramRow;
 use crate::store::devices::{Agent, TokenRow, TokenRows};
 use crate::store::{AccountId, StoreError};
@@ -87,9 +89,31 @@ async fn try_answer(streams: &Arc<Streams>, ip: IpAddr, ask: Ask) -> Result<Answ
             }
             Answer::Stored
         }
+        Ask::Registration(request) => {
+            Answer::Registration(Box::new(registration(streams, ip, *request).await))
+        }
         // These need the connection and are answered by `signin`.
         Ask::Bind(_) | Ask::Resume(_) => Answer::Unavailable,
     })
+}
+
+/// A client without an account asks for one.
+async fn registration(
+    streams: &Arc<Streams>,
+    address: IpAddr,
+    request: RegistrationAsk,
+) -> Result<Answered, StanzaError> {
+    let RegistrationAsk { domain, asked, invite } = request;
+    let router = &streams.router;
+    let host = router.host(&domain).ok_or(Condition::ServiceUnavailable)?;
+    let (out, now) = (Outbox::default(), Now::read());
+    let invite = invite.as_deref();
+    let wanted = register::before_sign_in(router, &host, asked, invite, address, &out, now).await;
+    route::drain(router, out, now).await;
+    if let Ok(Answered::Made(made)) = &wanted {
+        groups::joined(router, &made.jid, now).await?;
+    }
+    wanted
 }
 
 /// What a password proves.
@@ -161,7 +185,7 @@ async fn hash(streams: &Streams, job: PlainJob) -> Option<PlainVerdict> {
 
 async fn account(streams: &Streams, jid: &BareJid) -> Result<Option<Account>, StoreError> {
     let found = streams.router.store.facts(jid).await?;
-    Ok(found.map(|facts| Account { id: facts.id, locked: facts.locked }))
+    Ok(found.map(|facts| Account { id: facts.id, locked: facts.locked, waiting: facts.waiting }))
 }
 
 async fn credentials(

@@ -6,23 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::c2s::{CLOSE_WITHIN, Conn, farewell, granted};
 use super::lifecycle::{self, NotResumed};
 use super::negotiate::{
     Answer, Ask, BindRefusal, BindRequest, Bound, Established, FastPolicy, HostPolicy, Hosts, How,
-    Input, Negotiator, Output, Refused, ResourceBy, ResumeRefusal, ResumeRequest, Resumed,
-    SmEnabled, SmRequest, StreamLimits,
+    Input, Negotiator, Output, Refused, Registration, ResourceBy, ResumeRefusal, ResumeRequest,
+    Resumed, SmEnabled, SmRequest, StreamLimits,
 };
 use super::{Streams, accounts};
 use crate::access::rule::Decision;
 use crate::auth::{Channel, Failure, MechanismName};
 use crate::config::{Config, HostConfig, ResourceConflict};
-use crate::features;
+use crate::features::{self, register::Answered};
 use crate::jid::{BareJid, Jid};
 use crate::net::buffers::Text;
 use crate::net::{ReadOutcome, Socket};
 use crate::router::sessions::{Flag, SessionFacts};
 use crate::router::{Control, Item, Session};
+use crate::stanza::error::StanzaError;
 use crate::telemetry::METRICS;
 use crate::time::Now;
 use crate::xml::element::Element;
@@ -32,6 +35,9 @@ use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// A resource taken anew after a conflict gets this many random digits.
 const RENAMED_DIGITS: usize = 8;
+
+/// How long somebody who registers may think.
+const FORM_WITHIN: Duration = Duration::from_secs(600);
 
 /// A connection whose client has signed in, and its session.
 pub struct Signed {
@@ -69,19 +75,16 @@ pub async fn run(
         session: None,
         secured: "",
         within,
+        deadline: Instant::now() + within,
+        patient: false,
     };
-    let done = tokio::time::timeout(within, signin.negotiate(direct_tls)).await;
-    let failed = match done {
-        Ok(Ok(established)) => return signin.signed(*established),
-        Ok(Err(failed)) => failed,
-        Err(_) => {
-            let text = format!("Sign in within {} seconds.", within.as_secs());
-            let error = StreamError::with_text(StreamCondition::ConnectionTimeout, text);
-            signin.fail(error)
+    match signin.negotiate(direct_tls).await {
+        Ok(established) => signin.signed(*established),
+        Err(failed) => {
+            signin.abandon(failed).await;
+            None
         }
-    };
-    signin.abandon(failed).await;
-    None
+    }
 }
 
 struct Signin {
@@ -93,6 +96,10 @@ struct Signin {
     /// TLS version, for operators.
     secured: &'static str,
     within: Duration,
+    /// When the client has been waited for long enough.
+    deadline: Instant,
+    /// It has been given the time to fill in a form, once.
+    patient: bool,
 }
 
 impl Signin {
@@ -109,8 +116,19 @@ impl Signin {
                     return Ok(established);
                 }
             }
-            self.conn.socket.flush().await.map_err(|_| Failed::Lost)?;
-            self.receive().await?;
+            let deadline = self.deadline;
+            let heard = async {
+                self.conn.socket.flush().await.map_err(|_| Failed::Lost)?;
+                self.receive().await
+            };
+            match tokio::time::timeout_at(deadline, heard).await {
+                Ok(heard) => heard?,
+                Err(_) => {
+                    let text = format!("Sign in within {} seconds.", self.within.as_secs());
+                    let condition = StreamCondition::ConnectionTimeout;
+                    return Err(self.fail(StreamError::with_text(condition, text)));
+                }
+            }
         }
     }
 
@@ -251,7 +269,28 @@ impl Signin {
                 Err(None) => Answer::Unavailable,
             },
             Ask::Resume(request) => self.resume(*request).await,
+            Ask::Registration(request) => {
+                let answer = accounts::answer(&streams, peer, Ask::Registration(request)).await;
+                if let Answer::Registration(outcome) = &answer {
+                    self.be_patient(outcome);
+                }
+                answer
+            }
             other => accounts::answer(&streams, peer, other).await,
+        }
+    }
+
+    /// People take their time to choose a name; once they have one, they sign in.
+    fn be_patient(&mut self, outcome: &Result<Answered, StanzaError>) {
+        match outcome {
+            Ok(Answered::Form(_)) if !self.patient => {
+                self.patient = true;
+                self.deadline = Instant::now() + FORM_WITHIN;
+            }
+            Ok(Answered::Made(_) | Answered::Reset) => {
+                self.deadline = Instant::now() + self.within;
+            }
+            _ => {}
         }
     }
 
@@ -493,7 +532,13 @@ impl Hosts for Door {
     fn host(&self, domain: &str) -> Option<Arc<HostPolicy>> {
         let config = self.streams.router.config.load();
         let host = config.host(domain)?;
-        Some(Arc::new(policy(&config, host, &self.streams.iterations.load())))
+        let router = &self.streams.router;
+        let registration = Registration {
+            open: features::register::is_offered(router, host, self.address),
+            by_token: router.store.invites().wait_at(domain),
+        };
+        let policy = policy(&config, host, &self.streams.iterations.load());
+        Some(Arc::new(HostPolicy { registration, ..policy }))
     }
 
     fn admits(&self, account: &BareJid) -> Decision {
@@ -541,5 +586,6 @@ fn policy(config: &Config, host: &HostConfig, in_use: &[u32]) -> HostPolicy {
         },
         limits_after: StreamLimits { bytes_max: limits.stanza_bytes_max, idle_secs },
         attempts_max: limits.auth_attempts_max,
+        registration: Registration::default(),
     }
 }

@@ -398,7 +398,7 @@ impl Operation for CheckPassword {
     }
 }
 
-fn parse(jid: &str) -> Result<BareJid, Refusal> {
+pub(super) fn parse(jid: &str) -> Result<BareJid, Refusal> {
     BareJid::parse(jid).map_err(|error| {
         Refusal::usage(format!("{jid:?} is not the address of an account: {error}"))
             .help("write name@domain, as in anna@example.org")

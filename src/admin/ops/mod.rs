@@ -15,6 +15,7 @@ pub mod log;
 pub mod message;
 pub mod offline;
 pub mod private;
+pub mod registration;
 pub mod report;
 pub mod roster;
 pub mod server;

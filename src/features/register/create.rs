@@ -13,7 +13,7 @@ use crate::auth::credentials::Password;
 use crate::config::registration::Names;
 use crate::config::value::{Secret, Span};
 use crate::config::{HostConfig, Registration};
-use crate::features::Outbox;
+use crate::features::{Outbox, invites};
 use crate::jid::{BareJid, Jid};
 use crate::router::{Control, Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
@@ -202,12 +202,19 @@ async fn make(router: &Arc<Router>, new: New, out: &Outbox, now: Now) -> Result<
         approval,
     };
     let made = router.store.registrations().create(account, now).await;
-    let (account, _) = made.map_err(|error| not_stored(error, settings, &jid))?;
+    let (account, redeemed) = made.map_err(|error| not_stored(error, settings, &jid))?;
     attempt.succeeded();
 
     let waiting = outcome.needs_approval;
     let made = Made { jid, account, waiting };
     announce(router, &host, &made, door, address, by.as_ref(), out, now).await;
+    if let Some(invite) = redeemed {
+        let told = invites::welcome(router, &host, &invite, &made.jid, out, now).await;
+        if let Err(error) = told {
+            let (jid, invite) = (&made.jid, invite.id.0);
+            tracing::error!(%jid, invite, %error, "an invited account is nobody's contact");
+        }
+    }
     Ok(made)
 }
 

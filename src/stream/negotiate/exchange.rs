@@ -9,6 +9,9 @@ use crate::auth::{Failure, MechanismName};
 use crate::jid::BareJid;
 use crate::xml::element::Element;
 
+/// Told to those who have registered where an operator has to agree.
+const WAITING: &str = "the account is waiting for approval by those who run this server";
+
 pub(super) struct Exchange {
     open: Open,
     profile: Profile,
@@ -119,7 +122,13 @@ impl Exchange {
 
     fn proved(self, proof: Proof, cx: &mut Cx<'_>) -> State {
         if self.account.is_some_and(|account| account.locked) {
-            return self.refuse(Failure::AccountDisabled, cx);
+            let (name, failure) = (Some(self.name), Failure::AccountDisabled);
+            let refused = refused(Some(proof.account), name, failure);
+            let text = match self.account {
+                Some(Account { waiting: true, .. }) => WAITING.to_owned(),
+                _ => failure.to_string(),
+            };
+            return cx.refuse_because(self.open, self.profile.sasl(), refused, Some(&text));
         }
         let decision = cx.shared.hosts.admits(&proof.account);
         if !decision.allowed {

@@ -28,6 +28,13 @@ pub(super) fn before(open: &Open, encrypted: bool, out: &mut Vec<u8>) {
             features.push(authentication(policy, &open.offer));
         }
     }
+    if encrypted && policy.registration.by_token {
+        features.push(Element::new("register", ns::IBR_TOKEN));
+    }
+    // Clients with a token look for both.
+    if encrypted && (policy.registration.open || policy.registration.by_token) {
+        features.push(Element::new("register", ns::REGISTER_FEATURE));
+    }
     features.push(limits(policy.limits_before));
     write(&features, b"", out);
 }

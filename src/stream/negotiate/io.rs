@@ -4,14 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::registering::Registration;
 use crate::access::rule::Decision;
 use crate::auth::plain::{PlainJob, PlainVerdict};
 use crate::auth::{
     AgentId, Channel, Credentials, Failure, Hash, HtMechanism, MechanismName, Plus, ScramKeys,
     Token, TokenUse, Tokens, UserAgent, devices::TokenRefusal,
 };
+use crate::features::register::{Answered, Asked};
 use crate::jid::{BareJid, Jid};
+use crate::stanza::error::StanzaError;
 use crate::store::AccountId;
+use crate::store::invites::Invite;
 use crate::xml::element::Element;
 use crate::xml::framer::StreamHeader;
 use crate::xml::stream_error::StreamError;
@@ -58,6 +62,8 @@ pub struct HostPolicy {
     pub limits_after: StreamLimits,
     /// SASL attempts on one stream; the last failure closes it. At least 1.
     pub attempts_max: u32,
+    /// For those who have no account, on streams that are encrypted.
+    pub registration: Registration,
 }
 
 impl HostPolicy {
@@ -136,6 +142,8 @@ pub enum Ask {
     StoreToken { account: SignedIn, agent: UserAgent, token: Token },
     /// Add keys to the account; its tokens stay. Answer: [`Answer::Stored`].
     SaveKeys { account: SignedIn, keys: Vec<ScramKeys> },
+    /// A client without an account asks for one. Answer: [`Answer::Registration`].
+    Registration(Box<RegistrationAsk>),
     /// Answer: [`Answer::Bound`] or [`Answer::NotBound`].
     Bind(Box<BindRequest>),
     /// Answer: [`Answer::Resumed`] or [`Answer::NotResumed`].
@@ -152,6 +160,7 @@ pub enum Answer {
     Tokens(Option<(Account, Tokens)>),
     TokenUsed(Result<(), TokenRefusal>),
     Stored,
+    Registration(Box<Result<Answered, StanzaError>>),
     Bound(Box<Bound>),
     NotBound(BindRefusal),
     Resumed(Resumed),
@@ -160,12 +169,22 @@ pub enum Answer {
     Unavailable,
 }
 
+/// A request to register, with the invitation that this stream has shown.
+#[derive(Debug)]
+pub struct RegistrationAsk {
+    pub domain: Box<str>,
+    pub asked: Asked,
+    pub invite: Option<Box<Invite>>,
+}
+
 /// An account as far as signing in is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
     pub id: AccountId,
     /// Nobody may sign in. Told to those who have proved to be the owner.
     pub locked: bool,
+    /// It is locked until an operator has approved of it.
+    pub waiting: bool,
 }
 
 /// Who has proved what.

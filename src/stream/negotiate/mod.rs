@@ -2,7 +2,7 @@
 //! resumption. Sans-IO: the shell feeds [`Input`]s and does what the [`Output`]s say.
 //!
 //! Implemented: RFC 6120 §4–§7, XEP-0198 (1.6.3, resumption, and enabling within Bind 2),
-//! XEP-0386 (1.1.0), XEP-0388 (1.0.4), XEP-0440 (1.0.0), XEP-0474 (0.5.0), XEP-0478 (0.2.0),
+//! XEP-0077 (2.4) and XEP-0445 (0.2.0) before sign-in, XEP-0386 (1.1.0), XEP-0388 (1.0.4), XEP-0440 (1.0.0), XEP-0474 (0.5.0), XEP-0478 (0.2.0),
 //! XEP-0480 (0.2.0), XEP-0484 (0.2.0, without TLS early data, which is not offered).
 //!
 //! ## States
@@ -33,6 +33,7 @@ mod header;
 mod io;
 mod login;
 mod ready;
+mod registering;
 mod request;
 mod unbound;
 
@@ -42,6 +43,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use io::*;
+pub use registering::Registration;
 
 use crate::auth::{Channel, Failure, MechanismName, Offer, ServerSecret};
 use crate::jid::BareJid;
@@ -54,6 +56,7 @@ use exchange::Exchange;
 use header::AwaitHeader;
 use login::{Asking, Task};
 use ready::Ready;
+use registering::{Memory, Registering};
 use unbound::{BindingIq, Resuming, Unbound};
 
 /// The server's side of one client stream until it is established.
@@ -68,6 +71,7 @@ struct Shared {
     secret: Arc<ServerSecret>,
     /// `None` until the stream is encrypted.
     channel: Option<Channel>,
+    registration: Memory,
     /// SASL attempts that failed.
     attempts: u32,
     /// A header of ours is out on this stream: errors can be told.
@@ -78,6 +82,8 @@ enum State {
     AwaitHeader(AwaitHeader),
     Handshake,
     Ready(Ready),
+    /// A request to register waits for the shell.
+    Registering(Registering),
     /// A SASL exchange waits for the client.
     Exchange(Exchange),
     /// A SASL exchange waits for the shell.
@@ -111,7 +117,14 @@ struct Cx<'a> {
 impl Negotiator {
     pub fn new(hosts: Arc<dyn Hosts>, secret: Arc<ServerSecret>) -> Negotiator {
         Negotiator {
-            shared: Shared { hosts, secret, channel: None, attempts: 0, opened: false },
+            shared: Shared {
+                hosts,
+                secret,
+                channel: None,
+                registration: Memory::default(),
+                attempts: 0,
+                opened: false,
+            },
             state: State::AwaitHeader(AwaitHeader::Anyone),
         }
     }
@@ -125,12 +138,15 @@ impl Negotiator {
             (State::AwaitHeader(AwaitHeader::Anyone), Input::TlsUp(channel))
             | (State::Handshake, Input::TlsUp(channel)) => {
                 cx.shared.channel = Some(channel);
+                // Whatever was said in the clear may not have been the client.
+                cx.shared.registration = Memory::default();
                 cx.shared.opened = false;
                 State::AwaitHeader(AwaitHeader::Anyone)
             }
             (State::Ready(state), Input::Element(element)) => state.element(element, &mut cx),
             (State::Exchange(state), Input::Element(element)) => state.element(element, &mut cx),
             (State::Lookup(state), Input::Answer(answer)) => state.answer(answer, &mut cx),
+            (State::Registering(state), Input::Answer(answer)) => state.answer(answer, &mut cx),
             (State::Asking(state), Input::Answer(answer)) => state.answer(answer, &mut cx),
             (State::Task(state), Input::Element(element)) => state.element(element, &mut cx),
             (State::Unbound(state), Input::Element(element)) => state.element(element, &mut cx),
@@ -146,7 +162,11 @@ impl Negotiator {
     pub fn waits(&self) -> bool {
         matches!(
             self.state,
-            State::Lookup(_) | State::Asking(_) | State::BindingIq(_) | State::Resuming(_)
+            State::Registering(_)
+                | State::Lookup(_)
+                | State::Asking(_)
+                | State::BindingIq(_)
+                | State::Resuming(_)
         )
     }
 

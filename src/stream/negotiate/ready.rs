@@ -36,6 +36,7 @@ impl Ready {
                 cx.send_element(&super::unbound::sm_failed("unexpected-request", None));
                 State::Ready(self)
             }
+            ("iq", ns::CLIENT) => self.iq(&element, cx),
             _ => cx.unexpected(&element),
         }
     }

@@ -5,6 +5,7 @@ mod headers;
 mod inline;
 mod monkey;
 mod play;
+mod register;
 mod resume;
 mod sasl;
 mod sasl2;
@@ -68,6 +69,7 @@ impl World {
             limits_before: StreamLimits { bytes_max: 10_000, idle_secs: 0 },
             limits_after: StreamLimits { bytes_max: 262_144, idle_secs: 600 },
             attempts_max: 3,
+            registration: Registration::default(),
         };
         let mut world = World {
             policy,
@@ -109,7 +111,7 @@ impl World {
         let keys = PENCIL.iter().filter(|keys| hashes.contains(&keys.hash));
         let credentials = keys.cloned().collect();
         let id = AccountId(self.accounts.len() as i64 + 1);
-        self.accounts.insert(jid, (Account { id, locked: false }, credentials));
+        self.accounts.insert(jid, (Account { id, locked: false, waiting: false }, credentials));
     }
 
     fn lock(&mut self, jid: &str) {
@@ -144,6 +146,9 @@ impl World {
                 let (_, credentials) = self.accounts.get_mut(&account.jid).unwrap();
                 keys.into_iter().for_each(|keys: ScramKeys| credentials.insert(keys));
                 ("save keys", Answer::Stored)
+            }
+            Ask::Registration(_) => {
+                ("registration", self.instead.pop().unwrap_or(Answer::Unavailable))
             }
             Ask::Bind(request) => {
                 let bound = Bound {
