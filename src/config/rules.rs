@@ -441,6 +441,11 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
+    /// The part of `text` that it matches first.
+    pub fn found_in<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.regex.find(text).map(|found| found.as_str())
+    }
+
     /// Whether it matches every text there is, as the empty expression does.
     pub fn is_anything(&self) -> bool {
         matches!(self.written.as_str(), "" | ".*" | "^" | "$" | "^.*$" | "^.*" | ".*$" if !self.glob)

@@ -167,6 +167,15 @@ impl IpNet {
         }
     }
 
+    /// Whether it is one address.
+    pub fn is_single(&self) -> bool {
+        self.prefix == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    pub fn is_loopback(&self) -> bool {
+        self.address.is_loopback()
+    }
+
     /// Whether every address of `other` lies within.
     pub fn covers(&self, other: &IpNet) -> bool {
         self.prefix <= other.prefix && self.contains(other.address)
