@@ -12,13 +12,14 @@ mod places;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use regex_syntax::hir::Look;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::rules::{Access, Condition, Entry, Pattern, Rule, Rules, Test, Use, Used};
-use crate::config::{Config, ConfigError, Problem};
+use crate::config::{self, Checked, Config, ConfigError, Problem};
 use crate::store::groups::SharedGroups;
 
 use innocent::INNOCENT;
@@ -118,14 +119,40 @@ pub fn lint(config: &Config, groups: Option<&SharedGroups>) -> Vec<Finding> {
     findings
 }
 
-/// What keeps a config from coming into force, in the words of its other faults.
+/// [`config::load`], and what is found of its rules among the warnings.
 ///
 /// # Errors
-/// If there is anything of the kind.
-pub fn refuse(config: &Config, file: &std::path::Path) -> Result<(), ConfigError> {
-    let refused = lint(config, None).into_iter().filter(|one| one.severity == Severity::Refused);
-    let problems: Vec<Problem> = refused.map(Finding::problem).collect();
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError { file: file.to_owned(), problems }) }
+/// What is wrong with the file, and findings that refuse it.
+pub fn load(file: &Path) -> Result<Checked, ConfigError> {
+    judge(config::load(file)?, file, None)
+}
+
+/// [`config::parse`], and what is found of its rules among the warnings.
+///
+/// # Errors
+/// What is wrong with the text, and findings that refuse it.
+pub fn parse(text: &str, file: &Path) -> Result<Checked, ConfigError> {
+    judge(config::parse(text, file)?, file, None)
+}
+
+/// Adds what is found to the warnings of a config that is in order otherwise.
+///
+/// # Errors
+/// The findings that refuse it.
+pub fn judge(
+    mut checked: Checked,
+    file: &Path,
+    groups: Option<&SharedGroups>,
+) -> Result<Checked, ConfigError> {
+    let findings = lint(&checked.config, groups).into_iter();
+    let (refused, doubts): (Vec<_>, Vec<_>) =
+        findings.partition(|one| one.severity == Severity::Refused);
+    if !refused.is_empty() {
+        let problems = refused.into_iter().map(Finding::problem).collect();
+        return Err(ConfigError { file: file.to_owned(), problems });
+    }
+    checked.warnings.extend(doubts.into_iter().map(Finding::problem));
+    Ok(checked)
 }
 
 /// Line, text and conditions of each entry.
@@ -395,24 +422,16 @@ impl Lint<'_> {
             for condition in &entry.conditions {
                 for atom in alternatives(self.rules, condition) {
                     let Atom::Is(Test::Ip(net)) = atom else { continue };
-                    if !net.is_single() || net.is_loopback() {
+                    let proxies = &self.config.http.trusted_proxies;
+                    // Behind a declared one, everybody is asked by an address of their own.
+                    let declared = proxies.iter().any(|proxy| proxy.covers(net));
+                    if !net.is_single() || net.is_loopback() || declared {
                         continue;
                     }
-                    let found =
-                        format!("`{}`, by which the single address {net} lets in", entry.shown());
-                    let trusted = self
-                        .config
-                        .limits
-                        .trusted_addresses
-                        .iter()
-                        .any(|trusted| trusted.covers(net));
-                    let remedy = if trusted {
-                        "limits.trusted_addresses has it too, as for a proxy: then everybody on the web \
-                         passes, without limits; take it out of the rule"
-                    } else {
-                        "if a proxy is there, everybody on the web has this address; then take it out of \
-                         the rule, and let the proxy tell whom it serves"
-                    };
+                    let shown = entry.shown();
+                    let found = format!("`{shown}`, by which the single address {net} lets in");
+                    let remedy = "if a proxy is there, everybody on the web has this address; declare it in \
+                                  http.trusted_proxies, so that it tells whom it serves";
                     let line = entry.line.or(used.line);
                     findings.push(Finding::new(Severity::Warning, line, &used.path, found, remedy));
                 }
@@ -525,11 +544,18 @@ fn innocents(pattern: &Pattern) -> Vec<&'static str> {
         return Vec::new();
     }
     let whole = Pattern::regex(&format!("^(?:{})$", pattern.written));
-    let hit = |name: &&&str| {
-        let word = pattern.found_in(name).is_some_and(|hit| hit.chars().count() >= WORD_CHARS_MIN);
-        word && whole.as_ref().is_ok_and(|whole| !whole.matches(name))
-    };
-    INNOCENT.iter().filter(hit).take(SAMPLES_MAX).copied().collect()
+    let hits = INNOCENT.iter().copied().filter_map(|name| {
+        let word = pattern.found_in(name).filter(|hit| hit.chars().count() >= WORD_CHARS_MIN)?;
+        whole.as_ref().is_ok_and(|whole| !whole.matches(name)).then_some((word, name))
+    });
+    // One for each word first, so that every alternative of the pattern is seen at work.
+    let (mut words, mut samples, mut more) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for (word, name) in hits {
+        if words.insert(word) { samples.push(name) } else { more.push(name) }
+    }
+    samples.extend(more);
+    samples.truncate(SAMPLES_MAX);
+    samples
 }
 
 #[cfg(test)]

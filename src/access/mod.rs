@@ -6,6 +6,7 @@ pub mod names;
 pub mod rate;
 pub mod registration;
 pub mod rule;
+pub mod shared;
 pub mod signups;
 
 pub use facts::Facts;

@@ -9,6 +9,7 @@ use super::Common;
 use super::failure::Failure;
 use super::output::Output;
 use super::reach::Reach;
+use crate::access::lint;
 use crate::admin::doors::socket::Socket;
 use crate::admin::ops::server::Stop;
 use crate::config::history::{self, History};
@@ -36,13 +37,13 @@ pub(super) fn run(common: &Common) -> Result<(), Failure> {
 /// # Errors
 /// All that is wrong with them.
 pub(super) fn settings(file: &Path) -> Result<Checked, Failure> {
-    let checked = config::load(file);
+    let checked = lint::load(file);
     let text = config::read(file).unwrap_or_default();
     let (data_dir, _) = history::places(&text, file);
     match History::new(&data_dir).settle(file, Now::read(), checked.is_err()) {
         Ok(Some(told)) => {
             eprintln!("coucou: {told}");
-            Ok(config::load(file)?)
+            Ok(lint::load(file)?)
         }
         Ok(None) => Ok(checked?),
         Err(error) => {

@@ -11,10 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::access::Facts;
+use crate::access::rate::Source;
 use crate::access::rule::{self, Decision};
+use crate::access::shared::{MANY, Shared};
 use crate::access::signups::Signups;
 use crate::config::{Access, Allowance, Config, HostConfig};
 use crate::jid::Jid;
@@ -37,6 +40,8 @@ pub struct Router {
     /// Held while shared groups change and their members are told: each change finds the one before
     /// told.
     pub regrouping: tokio::sync::Mutex<()>,
+    /// Which accounts came from where.
+    sources: Mutex<Shared>,
     /// Who has registered lately.
     pub signups: Signups,
     /// Told when an account in the bin is to be erased at once.
@@ -68,6 +73,7 @@ impl Router {
             services: Services::default(),
             places: Places::default(),
             regrouping: tokio::sync::Mutex::default(),
+            sources: Mutex::default(),
             signups: Signups::default(),
             bin_due: Notify::new(),
             started: Now::read(),
@@ -91,6 +97,25 @@ impl Router {
             return Target::Service(service);
         }
         if config.serves(to.domain()) { Target::Absent } else { Target::Remote }
+    }
+
+    /// Notes that an account came from an address, and tells the operators once if they are many:
+    /// limits and rules by address hit all of them then.
+    pub fn note_source(&self, account: &Jid, address: IpAddr) {
+        let config = self.config.load();
+        if config.limits.trusts(address) {
+            return;
+        }
+        let source = Source::from(address);
+        if self.sources.lock().note(source, account.bare_str(), Now::read()) {
+            let address = config.log.addresses.show(address);
+            tracing::warn!(
+                %address,
+                "{MANY} accounts came from one address within a day; if it is a proxy, \
+                 limits and access rules take all behind it for one: declare it in \
+                 http.trusted_proxies, or at least in limits.trusted_addresses"
+            );
+        }
     }
 
     /// Asks a rule of `host` about somebody, with the settings and groups of this moment.

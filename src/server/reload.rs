@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Server;
 use super::boot::{BootError, cert_sources};
+use crate::access::lint;
 use crate::access::rule::Decision;
 use crate::config::history::{Cause, History};
 use crate::config::{self, Change, Config, ConfigError, HostConfig};
@@ -46,7 +47,13 @@ impl Server {
         let mut doors = self.doors.lock().await;
         let text = config::read(&self.config_file)
             .map_err(|error| ConfigError::unreadable(&self.config_file, &error))?;
-        let new = Arc::new(config::parse(&text, &self.config_file)?.config);
+        let groups = self.router.store.groups().snapshot();
+        let checked = config::parse(&text, &self.config_file)?;
+        let checked = lint::judge(checked, &self.config_file, Some(&groups))?;
+        for warning in &checked.warnings {
+            tracing::warn!("{}: {warning}", self.config_file.display());
+        }
+        let new = Arc::new(checked.config);
         let old = self.router.config.load_full();
         let changes = config::diff(&old, &new);
 

@@ -396,6 +396,7 @@ impl Signin {
     fn signed(self, established: Established) -> Option<Signed> {
         let session = self.session?;
         METRICS.logins_ok.inc();
+        self.streams.router.note_source(&session.jid, self.conn.peer.ip());
         let address = self.streams.router.config.load().log.addresses.show(self.conn.peer.ip());
         let how = match established.how {
             How::Bound { .. } => "signed in",

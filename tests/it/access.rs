@@ -10,6 +10,12 @@ const RULES: &str = "sign_in = \"careful\"\n[acl]\nout = { user = \"bob\" }\n[ac
                      careful = [\n  { deny = \"out\" },\n\
                        { deny = { user = \"carol\", ip = \"127.0.0.0/8\" } },\n  { allow = \"local\" },\n]\n";
 
+/// The line of the server's config file that has this in it.
+fn line(server: &Server, text: &str) -> usize {
+    let file = std::fs::read_to_string(server.path("coucou.toml")).unwrap();
+    file.lines().position(|line| line.contains(text)).expect("it is there") + 1
+}
+
 /// What the server says to a sign-in by password: the condition and the text.
 fn refusal(server: &Server, user: &str, password: &str) -> (String, String) {
     let mut client = Client::connect_tls(server.c2s_tls(), "example.org");
@@ -34,8 +40,9 @@ fn a_rule_decides_who_signs_in_once_the_password_is_proved() {
         assert_eq!(refusal(&server, user, "wrong").0, "not-authorized");
     }
     let log = server.log();
-    assert!(log.contains("denied by line 13: bob@example.org is bob on a host of ours"), "{log}");
-    assert!(log.contains("denied by line 14: carol"), "{log}");
+    let (bob, carol) = (line(&server, "deny = \"out\""), line(&server, "user = \"carol\""));
+    assert!(log.contains(&format!("denied by line {bob}: bob@example.org is bob on")), "{log}");
+    assert!(log.contains(&format!("denied by line {carol}: carol@example.org is")), "{log}");
 }
 
 #[test]
@@ -81,16 +88,23 @@ fn operators_ask_rules_and_see_the_line_that_decides() {
     let ask = |server: &Server, user: &str, ip: &str| {
         server.run(&["access", "test", "careful", "--user", user, "--ip", ip])
     };
-    let carol = "   line 13: deny = \"out\": carol@example.org is not bob on a host of ours (acl out)\n\
-                 → line 14: deny = [{ user = \"carol\" }, { ip = \"127.0.0.0/8\" }]: carol@example.org \
-                 is carol on a host of ours, and the address is in 127.0.0.0/8\ndeny, by line 14\n";
+    let first = line(&server, "deny = \"out\"");
+    let second = first + 1;
+    let carol = format!(
+        "   line {first}: deny = \"out\": carol@example.org is not bob on a host of ours (acl out)\n\
+         → line {second}: deny = [{{ user = \"carol\" }}, {{ ip = \"127.0.0.0/8\" }}]: \
+         carol@example.org is carol on a host of ours, and the address is in 127.0.0.0/8\n\
+         deny, by line {second}\n"
+    );
     assert_eq!(ask(&server, "carol@example.org", "127.0.0.1"), carol);
-    assert!(ask(&server, "carol", "192.0.2.1").ends_with("allow, by line 15\n"));
+    assert!(
+        ask(&server, "carol", "192.0.2.1").ends_with(&format!("allow, by line {}\n", second + 1))
+    );
     assert!(ask(&server, "eve@elsewhere.org", "192.0.2.1").contains("deny: no entry holds"));
 
     let told =
         server.json(&["access", "test", "hosts.example.org.sign_in", "--user", "bob@example.org"]);
-    assert_eq!((&told["allowed"], &told["line"]), (&false.into(), &13.into()));
+    assert_eq!((&told["allowed"], &told["line"]), (&false.into(), &first.into()));
     assert_eq!(told["rule"], "careful");
     assert_eq!(told["steps"].as_array().unwrap().len(), 1);
     let listed = server.json(&["access", "list", "out"]);
@@ -120,4 +134,39 @@ fn operators_ask_rules_and_see_the_line_that_decides() {
     // The same without the server.
     server.stop();
     assert_eq!(ask(&server, "carol@example.org", "127.0.0.1"), carol);
+}
+
+#[test]
+fn the_linter_speaks_in_check_and_keeps_open_doors_shut() {
+    let server = Server::start();
+    // Lines that do not do what they say: told, and the exit code says so; the server takes them.
+    server.configure(
+        "sign_in = \"odd\"\n[acl]\nbad = { user_regexp = \"(abuse|tech|mail)\" }\n[access]\n\
+         odd = [\n  { deny = \"bad\" },\n  { allow = { user = [\"alice\", \"bob\"] } },\n  { allow = \"all\" },\n]\n",
+    );
+    let (told, _) = server.fails(&["check"]);
+    let (odd, bad) = (line(&server, "\"alice\""), line(&server, "(abuse|tech|mail)"));
+    assert!(told.contains(&format!("error: line {odd}, column 1: access.odd: found ")), "{told}");
+    assert!(told.contains(&format!("warning: line {bad}, column 1: acl.bad")), "{told}");
+    assert!(told.contains("camail") && told.contains("tech"), "{told}");
+    assert!(told.contains("1 line does not do what it says"), "{told}");
+    let reloaded = server.run(&["reload"]);
+    assert!(reloaded.contains("which never holds"), "{reloaded}");
+
+    // Rights of administrators for an address: not taken, and the old settings stay.
+    server.configure("[access]\nconfigure = [\n{ allow = { ip = \"192.0.2.1\" } },\n]\n");
+    let refused = server.refuses(&["reload"]);
+    assert!(refused.contains("an administrator"), "{refused}");
+    let (told, _) = server.fails(&["check"]);
+    assert!(told.contains("the file cannot be used as it is"), "{told}");
+    assert_eq!(server.json(&["access", "list", "odd"])["access"][0]["name"], "odd");
+}
+
+#[test]
+fn a_server_does_not_start_with_an_open_door() {
+    let mut server = Server::start();
+    server.stop();
+    server.configure("[admin]\naccess = \"loopback\"\n");
+    let told = server.refuses(&["serve"]);
+    assert!(told.contains("admin.access") && told.contains("an administrator"), "{told}");
 }

@@ -122,6 +122,14 @@ impl Server {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// The same; what it says on standard output and on standard error.
+    pub fn fails(&self, arguments: &[&str]) -> (String, String) {
+        let output = command(self.home.path(), arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}: {output:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    }
+
     pub fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.run(&[arguments, &["--json"]].concat())).expect("JSON")
     }

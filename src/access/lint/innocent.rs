@@ -3,6 +3,8 @@
 
 /// In lower case, without accents: as most people type them.
 pub(super) const INNOCENT: &[&str] = &[
+    "technicienne",
+    "camail",
     "abigael",
     "abusette",
     "adele",

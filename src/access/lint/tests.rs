@@ -45,7 +45,8 @@ fn a5_1_rights_by_an_address_alone_are_refused() {
     let text = "[access]\nconfigure = [\n{ allow = { ip = \"192.0.2.1\" } },\n]\n";
     let words = ["makes whoever has that address an administrator"];
     expect(text, Severity::Refused, 3, "admin.access", &words);
-    let error = refuse(&config(text), Path::new("/c.toml")).unwrap_err();
+    let error =
+        super::parse(&format!("{text}[hosts.\"a.org\"]\n"), Path::new("/c.toml")).unwrap_err();
     assert_eq!((error.problems.len(), error.problems[0].line), (1, 3));
     assert!(error.problems[0].help.as_deref().unwrap().contains("name who it is"));
     // By an ACL that a user or an address may be in, too.
@@ -114,9 +115,8 @@ fn a5_4_an_address_that_many_may_have_is_a_warning() {
         "[hosts.\"c.org\".registration]\nip_access = [\n{ allow = { ip = \"192.0.2.7\" } },\n]\n";
     let key = "hosts.\"c.org\".registration.ip_access";
     expect(text, Severity::Warning, 3, key, &["the single address 192.0.2.7/32 lets in"]);
-    let text = format!("[limits]\ntrusted_addresses = [\"192.0.2.7\"]\n{text}");
-    let findings = lint(&config(&text), None);
-    assert!(findings[0].remedy.contains("limits.trusted_addresses has it too"));
+    let text = format!("[http]\ntrusted_proxies = [\"192.0.2.7\"]\n{text}");
+    assert_eq!(found(&text), []);
 }
 
 /// 6. `(abuse|tech|mail…)`, not anchored.

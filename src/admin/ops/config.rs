@@ -9,9 +9,10 @@ mod look;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::lint;
 use crate::admin::Context;
 use crate::admin::op::{Class, Example, Operation, Refusal};
-use crate::config::{self, Change};
+use crate::config::Change;
 
 pub use change::{Applied, Options};
 pub use confirm::{Confirm, Confirmed, resume};
@@ -49,7 +50,7 @@ impl Operation for Reload {
         let server = cx.running()?;
         let changes = server.clone().reload().await?;
         // Read once more for the doubts only; if the file has changed since, they are of no use.
-        let doubts = config::load(server.config_file()).map(|checked| checked.warnings);
+        let doubts = lint::load(server.config_file()).map(|checked| checked.warnings);
         let warnings = doubts.unwrap_or_default().iter().map(ToString::to_string).collect();
         Ok(Reloaded { changes, warnings })
     }

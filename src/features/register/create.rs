@@ -295,6 +295,9 @@ async fn announce(
 ) {
     let jid = &made.jid;
     let asker = by.map(Jid::as_str);
+    if let Some(address) = address {
+        router.note_source(jid, address);
+    }
     tracing::info!(%jid, address = shown(router, address), by = asker, door = door.name(), waiting = made.waiting, "account made");
     for watcher in &host.registration.watchers {
         let from = address.map_or_else(String::new, |a| format!(" from {}", a.to_canonical()));

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confirm;
 use super::lockout;
+use crate::access::lint;
 use crate::admin::op::{Class, Refusal, RefusalKind};
 use crate::admin::{Context, Running};
 use crate::config::edit::EditError;
@@ -107,7 +108,7 @@ pub(super) async fn change(
     }
     let new = edit(&old).map_err(|error| refuse_edit(&error))?;
     let Checked { config: checked, warnings } =
-        config::parse(&new, file).map_err(|error| refuse_text(&error))?;
+        lint::parse(&new, file).map_err(|error| refuse_text(&error))?;
     let before = in_force.or_else(|| Some(Arc::new(config::parse(&old, file).ok()?.config)));
     let changes = before.as_deref().map(|old| config::diff(old, &checked)).unwrap_or_default();
     let class = lockout::class(&changes, before.as_deref(), &checked);

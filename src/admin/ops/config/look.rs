@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::change::{history, no_history, unreadable};
 use super::lockout;
+use crate::access::lint;
 use crate::admin::Context;
 use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::config::history::{State, hash};
@@ -232,7 +233,9 @@ impl Operation for Check {
             Some(text) => text.reveal().to_owned(),
             None => config::read(file).map_err(|error| unreadable(file, &error))?,
         };
-        Ok(match config::parse(&text, file) {
+        let groups = cx.store().groups().snapshot();
+        let checked = config::parse(&text, file);
+        Ok(match checked.and_then(|checked| lint::judge(checked, file, Some(&groups))) {
             Ok(checked) => {
                 let changes = config::diff(cx.config(), &checked.config);
                 let class = match changes.is_empty() {
