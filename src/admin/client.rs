@@ -13,6 +13,8 @@ use crate::telemetry::LogLine;
 
 /// How long an operation may take; erasing a large account is the longest.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
+/// The same for what goes over all accounts.
+const LONG_ANSWER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest answer that is read: lists of names have no bound of their own.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
@@ -53,6 +55,17 @@ pub struct Client {
 }
 
 impl Client {
+    /// From now on answers may take as long as it takes to go over all accounts.
+    ///
+    /// # Errors
+    /// If the socket is lost.
+    pub fn wait_long(&mut self) -> Result<(), Unreachable> {
+        let stream = self.reader.get_ref();
+        stream
+            .set_read_timeout(Some(LONG_ANSWER_MAX))
+            .map_err(|error| Unreachable::Lost { path: self.path.clone(), error })
+    }
+
     /// Connects to the server whose socket is at `path`.
     ///
     /// # Errors

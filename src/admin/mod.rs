@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod op;
 pub mod ops;
+pub mod portable;
 pub mod run;
 #[cfg(test)]
 pub mod testing;

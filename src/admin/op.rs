@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::ops::registration;
 use super::ops::{
     access, account, announce, api_key, archive, audit, blocklist, cert, config, group, invite,
-    log, message, offline, private, report, roster, server, session, vcard,
+    log, message, offline, portable, private, report, roster, server, session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -87,6 +87,8 @@ pub const OPS: &[Entry] = &[
     Entry::of::<invite::Show>(),
     Entry::of::<invite::Revoke>(),
     Entry::of::<invite::Sweep>(),
+    Entry::of::<portable::Export>(),
+    Entry::of::<portable::Import>(),
     Entry::of::<roster::Get>(),
     Entry::of::<roster::Add>(),
     Entry::of::<roster::Remove>(),

@@ -15,6 +15,14 @@ use crate::admin::ops::account::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
+    /// Write an account with all its data into a file, for its owner or for another server
+    Export {
+        /// name@domain
+        jid: String,
+        /// The file to write; the server writes it, so its user must be able to
+        #[arg(short, long, value_name = "FILE")]
+        output: std::path::PathBuf,
+    },
     /// Make an account
     Add {
         /// name@domain
@@ -113,8 +121,14 @@ impl Account {
             }
             _ => None,
         };
-        let mut reach = Reach::anyway(common)?;
+        let mut reach = match self {
+            Account::Export { jid, output } => {
+                return super::export::export(common, out, Some(jid), None, &output);
+            }
+            _ => Reach::anyway(common)?,
+        };
         let done = match self {
+            Account::Export { .. } => Ok(()),
             Account::Add { jid, force, .. } => {
                 let Some((password, made_up)) = secret else { return Ok(()) };
                 let done = reach.call(&Add { jid, password: password.clone(), force })?;

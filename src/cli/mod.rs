@@ -13,9 +13,11 @@ mod api_key;
 mod ask;
 mod check;
 mod config;
+mod export;
 mod failure;
 mod first;
 mod group;
+mod import;
 mod init;
 mod invite;
 mod log;
@@ -109,6 +111,10 @@ enum Command {
     /// Make, list and end keys for programs that call the HTTP API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Write accounts with all their data into a file for another server
+    Export(export::Export),
+    /// Take in accounts with all their data from a file of another server
+    Import(import::Import),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
     /// Show, edit and revert settings
@@ -165,6 +171,8 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Announce(announce) => announce.run(common, out),
         Command::Api(api) => api.run(common, out),
         Command::ApiKey(api_key) => api_key.run(common, out),
+        Command::Export(export) => export.run(common, out),
+        Command::Import(import) => import.run(common, out),
         Command::Check(check) => check.run(common, out),
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),

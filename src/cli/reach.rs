@@ -116,6 +116,17 @@ impl Reach {
         }
     }
 
+    /// For what takes as long as there is work.
+    ///
+    /// # Errors
+    /// If the connection does not take it.
+    pub(super) fn wait_long(&mut self) -> Result<(), Failure> {
+        match self {
+            Reach::Server(client) => Ok(client.wait_long()?),
+            Reach::DataDir(_) => Ok(()),
+        }
+    }
+
     /// Lets go in order: what was written is on disk and the next start is a clean one.
     ///
     /// # Errors

@@ -378,7 +378,7 @@ fn addressed(mut stanza: Stanza, to: &Jid) -> Stanza {
     stanza
 }
 
-fn item_element(item: &RosterItem) -> Element {
+pub fn item_element(item: &RosterItem) -> Element {
     let mut element = Element::new("item", ns::ROSTER)
         .attr("jid", item.jid.as_str())
         .attr("subscription", item.subscription.name());

@@ -40,6 +40,7 @@ pub mod hot;
 pub mod invites;
 pub mod motd;
 pub mod offline;
+pub mod portable;
 pub mod private;
 pub mod push;
 pub mod registrations;

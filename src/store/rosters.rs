@@ -281,7 +281,7 @@ fn whole(conn: &Connection, owner: AccountId) -> Result<Roster, StoreError> {
     Ok(Roster { version, items })
 }
 
-fn entry(
+pub(super) fn entry(
     conn: &Connection,
     owner: AccountId,
     contact: &BareJid,
@@ -327,7 +327,7 @@ fn read_item(row: &Row<'_>) -> Result<Option<(BareJid, Option<RosterItem>)>, Sto
     Ok(Some((jid, Some(item))))
 }
 
-fn write_item(
+pub(super) fn write_item(
     tx: &Tx<'_>,
     owner: AccountId,
     contact: &BareJid,
@@ -399,7 +399,7 @@ fn forget_removed(tx: &Tx<'_>, owner: AccountId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_request(
+pub(super) fn write_request(
     tx: &Tx<'_>,
     owner: AccountId,
     contact: &BareJid,

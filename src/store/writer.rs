@@ -216,7 +216,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn insert(&mut self, row: &MessageRow) -> Result<(), StoreError> {
+    pub(super) fn insert(&mut self, row: &MessageRow) -> Result<(), StoreError> {
         let from = self.address(&row.from)?;
         let to = self.address(&row.to)?;
         let (codec, body) = self.state.packer.pack(&row.stanza);

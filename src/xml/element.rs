@@ -344,7 +344,7 @@ fn read(bytes: &[u8], scope: &Scope) -> Option<Element> {
 }
 
 /// The element of a start tag, still empty.
-fn begin(
+pub(super) fn begin(
     tag: &BytesStart<'_>,
     bindings: &NamespaceResolver,
     parent: Option<&Element>,

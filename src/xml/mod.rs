@@ -15,6 +15,7 @@
 //! readings of one document for an attacker to play against each other.
 
 pub mod chars;
+pub mod document;
 pub mod element;
 pub mod fault;
 pub mod framer;

@@ -128,6 +128,13 @@ pub const BOOKMARKS2_COMPAT_PEP: &str = "urn:xmpp:bookmarks:1#compat-pep";
 /// XEP-0049.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0054.
+// XEP-0227: portable exports
+pub const PIE: &str = "urn:xmpp:pie:0";
+pub const PIE_SCRAM: &str = "urn:xmpp:pie:0#scram";
+pub const PIE_MAM: &str = "urn:xmpp:pie:0#mam";
+pub const XINCLUDE: &str = "http://www.w3.org/2001/XInclude";
+/// XEP-0016, read for what XEP-0191 can say as well.
+pub const PRIVACY: &str = "jabber:iq:privacy";
 pub const VCARD: &str = "vcard-temp";
 /// XEP-0153.
 pub const VCARD_UPDATE: &str = "vcard-temp:x:update";

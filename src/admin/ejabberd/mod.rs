@@ -9,6 +9,7 @@
 mod accounts;
 mod groups;
 mod invites;
+mod portable;
 mod rosters;
 mod server;
 mod sessions;
@@ -28,6 +29,7 @@ pub const COMMANDS: &[&[Entry]] = &[
     sessions::COMMANDS,
     server::COMMANDS,
     groups::COMMANDS,
+    portable::COMMANDS,
     rosters::COMMANDS,
 ];
 

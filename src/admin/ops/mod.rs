@@ -14,6 +14,7 @@ pub mod invite;
 pub mod log;
 pub mod message;
 pub mod offline;
+pub mod portable;
 pub mod private;
 pub mod registration;
 pub mod report;

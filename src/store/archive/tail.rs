@@ -200,6 +200,44 @@ pub(in crate::store) fn appended(
     Ok(())
 }
 
+/// A row that was there has come into further archives, by the flags it `gained`.
+pub(in crate::store) fn gained(
+    tx: &mut Tx<'_>,
+    id: i64,
+    from: i64,
+    to: i64,
+    gained: u8,
+    bytes: i64,
+) -> Result<(), StoreError> {
+    if id > tx.state.tail.merged {
+        tx.state.tail.add(id, from, to, gained);
+        return Ok(());
+    }
+    for (flag, owner, peer) in [(1, from, to), (2, to, from)] {
+        if gained & flag == 0 {
+            continue;
+        }
+        let new = tx
+            .prepare_cached(
+                "INSERT OR IGNORE INTO archive (owner, id, peer, bytes) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute([owner, id, peer, bytes])?;
+        if new == 0 {
+            continue;
+        }
+        tx.prepare_cached(
+            "INSERT OR IGNORE INTO archive_peer (owner, peer, id) VALUES (?1, ?2, ?3)",
+        )?
+        .execute([owner, peer, id])?;
+        tx.prepare_cached(
+            "INSERT INTO archive_usage (owner, entries, bytes) VALUES (?1, 1, ?2)
+             ON CONFLICT (owner) DO UPDATE SET entries = entries + 1, bytes = bytes + ?2",
+        )?
+        .execute([owner, bytes])?;
+    }
+    Ok(())
+}
+
 /// Merges the whole tail. Until the transaction is committed, only the writer knows.
 pub(in crate::store) fn merge(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let from = tx.state.tail.merged;
