@@ -36,6 +36,7 @@ pub const OPS: &[Entry] = &[
     Entry::of::<registration::Limits>(),
     Entry::of::<registration::ResetLimits>(),
     Entry::of::<account::CheckPassword>(),
+    Entry::of::<account::hash::CheckHash>(),
     Entry::of::<account::show::Show>(),
     Entry::of::<account::show::Exists>(),
     Entry::of::<account::show::Names>(),

@@ -6,13 +6,54 @@
 //! arrays, in order; any other single value stands alone, or, where API version 0 is asked for,
 //! in an object under its name.
 
+/// A command in one sentence: type and name, arguments, result and the name that API version 0 gives
+/// it, the operation, an example, and the two translations.
+macro_rules! command {
+    (
+        $type:ident = $name:literal $(v $version:literal)?
+        { $($(#[$meta:meta])* $field:ident: $of:ty),* $(,)? } -> $result:ty $([$result_name:literal])?;
+        $op:ty; $arguments:literal => $output:literal;
+        |$it:pat_param| $make:expr; |$outcome:pat_param| $show:expr $(;)?
+    ) => {
+        #[derive(Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $type { $($(#[$meta])* $field: $of),* }
+
+        impl Command for $type {
+            const NAME: &'static str = $name;
+            $(const VERSION: u32 = $version;)?
+            $(const RESULT_NAME: Option<&'static str> = Some($result_name);)?
+            const EXAMPLE: Example = Example { arguments: $arguments, output: $output };
+            type Op = $op;
+            type Result = $result;
+
+            fn operation(self, _: &Context) -> Result<$op, Refusal> {
+                let $it = self;
+                Ok($make)
+            }
+
+            fn result(
+                $outcome: Result<<$op as Operation>::Output, Refusal>,
+            ) -> Result<$result, Refusal> {
+                $show
+            }
+        }
+    };
+}
+
 mod accounts;
+mod archives;
+mod bans;
+mod contents;
 mod groups;
 mod invites;
 mod portable;
 mod rosters;
 mod server;
 mod sessions;
+mod stanzas;
+mod statistics;
+mod status;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -25,8 +66,14 @@ use super::{Context, wire};
 /// Every command, by kind.
 pub const COMMANDS: &[&[Entry]] = &[
     accounts::COMMANDS,
+    bans::COMMANDS,
     invites::COMMANDS,
     sessions::COMMANDS,
+    status::COMMANDS,
+    stanzas::COMMANDS,
+    archives::COMMANDS,
+    contents::COMMANDS,
+    statistics::COMMANDS,
     server::COMMANDS,
     groups::COMMANDS,
     portable::COMMANDS,

@@ -2,6 +2,7 @@
 
 pub mod bin;
 pub mod devices;
+pub mod hash;
 pub mod last;
 pub mod locked;
 pub mod purge;

@@ -9,6 +9,8 @@ use crate::admin::op::{Class, Example, Operation, Refusal};
 use crate::admin::ops::when::page;
 
 const PAGE_MAX: usize = 1_000;
+/// Accounts in an answer that must be whole.
+const WHOLE_MAX: usize = 100_000;
 
 /// Tells about the lock of one account.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +64,9 @@ pub struct ListLocked {
     pub after: Option<String>,
     /// Accounts at most; 0 stands for as many as fit in an answer.
     pub max: usize,
+    /// All of them in one answer.
+    #[serde(skip)]
+    pub whole: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -94,7 +99,7 @@ impl Operation for ListLocked {
     }
 
     async fn run(self, cx: &Context) -> Result<LockedAccounts, Refusal> {
-        let max = page(self.max, PAGE_MAX);
+        let max = page(self.max, if self.whole { WHOLE_MAX } else { PAGE_MAX });
         let after = self.after.as_deref().map(parse).transpose()?;
         let mut list = LockedAccounts::default();
         let mut past = after.is_none();
@@ -116,6 +121,12 @@ impl Operation for ListLocked {
             }
             if list.accounts.len() > max {
                 list.accounts.truncate(max);
+                if self.whole {
+                    let text = format!("more than {WHOLE_MAX} accounts are locked");
+                    return Err(
+                        Refusal::unavailable(text).help("`account.locked` lists them page by page")
+                    );
+                }
                 list.next = list.accounts.last().map(|account| account.jid.clone());
                 break;
             }

@@ -35,6 +35,9 @@ pub struct Details {
     /// All of them in one answer.
     #[serde(skip)]
     pub whole: bool,
+    /// So many are left out first.
+    #[serde(skip)]
+    pub skip: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -126,6 +129,9 @@ impl Operation for Details {
         let sessions = chosen(cx, &self.host, self.jid.as_deref(), self.show.as_deref())?;
         let max = page(self.max, if self.whole { WHOLE_MAX } else { PAGE_MAX });
         let mut sessions = sessions.into_iter();
+        if self.skip > 0 {
+            sessions.nth(self.skip - 1);
+        }
         if let Some(after) = &self.after {
             let after = address(after)?;
             sessions = sessions.skip_while(|s| s.jid <= after).collect::<Vec<_>>().into_iter();
