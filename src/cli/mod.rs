@@ -126,6 +126,8 @@ enum Command {
     /// Ask access rules who may do what, and edit them
     #[command(subcommand)]
     Access(access::Access),
+    /// Make a config file of ejabberd's, and tell what became of each option
+    Import(import::Import),
     /// Bring the config file into force, whole or not at all, and tell what changed
     Reload,
     /// Show the newest lines of the log
@@ -177,6 +179,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),
         Command::Access(access) => access.run(common, out),
+        Command::Import(import) => import.run(common, out),
         Command::Reload => reload::run(common, out),
         Command::Log(log) => log.run(common, out),
         Command::Stop => serve::stop(common, out),

@@ -12,6 +12,7 @@ pub mod edit;
 pub mod grant;
 pub mod history;
 mod host;
+pub mod import;
 mod leaf;
 pub mod model;
 mod problem;

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Tries the server with other people's clients: slixmpp (our scripts and its own integration tests),
-# xmpp.js and profanity, and kills it under load. Debian; installs what is missing.
+# xmpp.js and profanity, kills it under load, and compares its verdicts on access with ejabberd's.
+# Debian; installs what is missing.
 #
 # usage: run.sh [--server coucou|prosody|ejabberd] [--cycles N] [--binary PATH] [PART …]
-#        PARTs: slix itests xmppjs terminal kill; all without any
+#        PARTs: slix itests xmppjs terminal kill oracle; all without any
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,12 +20,12 @@ while [ $# -gt 0 ]; do
 		--server) server=$2 && shift ;;
 		--cycles) cycles=$2 && shift ;;
 		--binary) export COUCOU=$2 && shift ;;
-		slix | itests | xmppjs | terminal | kill) parts+=("$1") ;;
-		*) sed -n '2,6s/^# \?//p' "$0" >&2 && exit 2 ;;
+		slix | itests | xmppjs | terminal | kill | oracle) parts+=("$1") ;;
+		*) sed -n '2,7s/^# \?//p' "$0" >&2 && exit 2 ;;
 	esac
 	shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(slix itests xmppjs terminal kill)
+[ ${#parts[@]} -gt 0 ] || parts=(slix itests xmppjs terminal kill oracle)
 
 wants() {
 	[[ " ${parts[*]} " == *" $1 "* ]]
@@ -62,7 +63,7 @@ install_slixmpp() {
 prepare() {
 	mkdir -p "$work"
 	if wants terminal; then install_packages tmux profanity; fi
-	if [ "$server" != coucou ]; then "$root/tests/load/peers/install.sh"; fi
+	if [ "$server" != coucou ] || wants oracle; then "$root/tests/load/peers/install.sh"; fi
 	install_slixmpp
 	if wants xmppjs && command -v npm >/dev/null; then (cd "$here/xmppjs" && npm ci --silent --no-audit --no-fund); fi
 	if [ "$server" = coucou ] && [ -z "${COUCOU:-}" ]; then
@@ -85,6 +86,8 @@ run_part() {
 			;;
 		terminal) "$python" "$here/terminal.py" --server "$server" ;;
 		kill) "$python" "$here/kill.py" --server "$server" --cycles "$cycles" ;;
+		# What is compared are two servers; there is nothing to choose.
+		oracle) "$python" "$here/oracle.py" ;;
 	esac
 }
 

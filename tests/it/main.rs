@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod hostile;
 mod http;
+mod import;
 mod kill;
 mod pattern;
 mod play;

@@ -46,6 +46,12 @@ impl Server {
         server
     }
 
+    /// One without settings, which the test makes; it does not run yet.
+    pub fn bare() -> Server {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        Server { ip: own_address(), home, child: None }
+    }
+
     /// Writes the settings anew; they come into force by a reload or a start.
     pub fn configure(&self, config: &str) {
         let (c2s, c2s_tls, component) = (self.c2s(), self.c2s_tls(), self.component());
