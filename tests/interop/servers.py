@@ -14,6 +14,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOMAIN = "localhost"
+# The name of the account that may use the commands of administrators.
+ADMIN = "u59"
 PASSWORD = "secret"
 START_SECONDS_MAX = 60
 
@@ -99,6 +101,7 @@ class Coucou(Server):
         self.config.write_text(
             f'data_dir = "{self.directory}/data"\n'
             f'[listen]\nc2s = ["127.0.0.1:{self.port}"]\nc2s_tls = ["127.0.0.1:{self.tls_port}"]\n'
+            f'[acl]\nadmin = {{ user = ["{ADMIN}@{DOMAIN}"] }}\n'
             f'[hosts."{DOMAIN}"]\nscram_iterations = 4096\n'
         )
         self.log = open(self.directory / "serve.log", "ab")

@@ -660,6 +660,100 @@ async def client_state(world: World) -> None:
     await eventually(lambda: any(p["status"] == "held back" for p in right.presences), "the presence that was held back")
 
 
+class Command:
+    """One ad-hoc command as slixmpp's XEP-0050 plugin runs it: stages come in, answers go out."""
+
+    def __init__(self, bot: Bot, start) -> None:
+        self.plugin = bot.plugin["xep_0050"]
+        self.stages: asyncio.Queue = asyncio.Queue()
+        self.session = {"next": self.keep, "error": self.keep}
+        start(jid=servers.DOMAIN, session=self.session)
+
+    def keep(self, iq, session) -> None:
+        self.session = session
+        self.stages.put_nowait(iq)
+
+    async def stage(self):
+        iq = await asyncio.wait_for(self.stages.get(), PATIENCE)
+        require(iq["type"] == "result", f"{iq}")
+        return iq["command"]
+
+    async def answer(self, **fields):
+        form = (await self.stage())["form"]
+        require(form["type"] == "form", f"{form}")
+        require(set(fields) <= set(form.get_fields()), f"{form}")
+        form.reply()
+        form["type"] = "submit"
+        form["values"] = fields
+        self.session["payload"] = form
+        self.plugin.complete_command(self.session)
+        return await self.stage()
+
+
+@test("commands: an administrator runs those of XEP-0133, others do not see them")
+async def commands(world: World) -> None:
+    if world.server.kind != "coucou":
+        return
+    admin = await world.bot(servers.ADMIN, "admin").come()
+    other = await world.bot(world.user(), "a").come()
+    for bot in (admin, other):
+        bot.register_plugin("xep_0050")
+        bot.register_plugin("xep_0133")
+
+    async def nodes(bot):
+        items = (await bot.plugin["xep_0133"].get_commands(servers.DOMAIN))["disco_items"]["items"]
+        return {node for _, node, _ in items}
+
+    listed = await nodes(admin)
+    for name in ("add-user", "get-online-users-num", "end-user-session", "announce"):
+        require(f"http://jabber.org/protocol/admin#{name}" in listed, f"{name}: {listed}")
+    require(not any("admin#" in node for node in await nodes(other)), "a stranger sees the commands")
+    service = admin.plugin["xep_0133"]
+    command = await Command(admin, service.get_online_users_num).stage()
+    require(command["status"] == "completed", f"{command}")
+    require(int(command["form"]["values"]["onlineusersnum"]) >= 2, f"{command}")
+    jid = f"made-by-command@{servers.DOMAIN}"
+    password = "correct horse battery"
+    fields = {"accountjid": jid, "password": password, "password-verify": password}
+    command = await Command(admin, service.add_user).answer(**fields)
+    require(command["status"] == "completed", f"{command}")
+    made = await world.bot("made-by-command", "x", password=password).come()
+    command = await Command(admin, service.end_user_session).answer(accountjids=[jid])
+    require(command["status"] == "completed", f"{command}")
+    await eventually(lambda: "disconnected" in made.events, "the session to end")
+    command = await Command(admin, service.announce).answer(announcement="Hark")
+    require(command["status"] == "completed", f"{command}")
+    await other.hear("Hark")
+    command = await Command(admin, service.delete_user).answer(accountjids=[jid])
+    require(command["status"] == "completed", f"{command}")
+    refused = Command(other, other.plugin["xep_0133"].add_user)
+    iq = await asyncio.wait_for(refused.stages.get(), PATIENCE)
+    require(iq["type"] == "error" and iq["error"]["condition"] == "forbidden", f"{iq}")
+
+
+@test("invitations: a contact is invited by command and let in by the token")
+async def invitations(world: World) -> None:
+    if world.server.kind != "coucou":
+        return
+    left, right = await world.bot(world.user(), "a").come(), await world.bot(world.user(), "b").come()
+    left.register_plugin("xep_0050")
+
+    def start(jid, session):
+        left.plugin["xep_0050"].start_command(jid, "urn:xmpp:invite#invite", session)
+
+    command = await Command(left, start).stage()
+    uri = command["form"]["values"]["uri"]
+    require(uri.startswith(f"xmpp:{left.boundjid.bare}?roster;preauth="), uri)
+    request = right.make_presence(pto=left.boundjid.bare, ptype="subscribe")
+    ET.SubElement(request.xml, "{urn:xmpp:pars:0}preauth", token=uri.split("preauth=")[1].split(";")[0])
+    request.send()
+    await right.see("subscribed", left.boundjid.bare)
+    await right.see("subscribe", left.boundjid.bare)
+    right.send_presence_subscription(pto=left.boundjid.bare, ptype="subscribed")
+    await left.see("subscribed", right.boundjid.bare)
+    await right.see("available", left.boundjid)
+
+
 async def run(server, only: str, checks: Checks) -> None:
     world = World(server)
     for name, function in TESTS:
