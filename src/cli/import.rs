@@ -1,24 +1,5 @@
 //! `coucou import`
 
-use std::path::PathBuf;
-
-use clap::Args;
-
-use super::Common;
-use super::export::{self, OnExisting};
-use super::failure::Failure;
-use super::output::Output;
-
-#[derive(Debug, Args)]
-pub(super) struct Import {
-    /// A file of XEP-0227, as `coucou export` and other servers write it; the server reads it
-    file: PathBuf,
-    /// What to do about accounts that are there already
-    #[arg(long, value_name = "WHAT", default_value = "fail")]
-    existing: OnExisting,
-    /// Only look, and tell what would come in
-    #[arg(long)]
-    dry_run: bool,
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -28,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Common;
+use super::export::{self, OnExisting};
 use super::failure::Failure;
 use super::output::{Output, clean};
 use super::place::shell_word;
@@ -42,18 +24,22 @@ const REPORT_CHARS: usize = 98;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// ejabberd's configuration file
+    /// Settings: ejabberd's configuration file. Accounts: a file of XEP-0227, as `coucou export` and
+    /// other servers write it; the server reads it
     file: PathBuf,
-    /// The config file to write [default: --config or --dir, else coucou.toml]
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Write over a config file that exists
-    #[arg(long)]
-    force: bool,
-    /// Tell what would become of each option, and write nothing
+    /// Only look, and tell what would come in
     #[arg(long)]
     dry_run: bool,
-    /// Tell also what was carried over as it is
+    /// Accounts: what to do about those that are there already
+    #[arg(long, value_name = "WHAT", default_value = "fail")]
+    existing: OnExisting,
+    /// Settings: the config file to write [default: --config or --dir, else coucou.toml]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Settings: write over a config file that exists
+    #[arg(long)]
+    force: bool,
+    /// Settings: tell also what was carried over as it is
     #[arg(long)]
     all: bool,
 }
@@ -73,9 +59,12 @@ struct Report {
 
 impl Import {
     pub(super) fn run(self, common: &Common, out: &mut Output) -> Result<(), Failure> {
-        export::import(common, out, &self.file, self.existing.into(), self.dry_run)
-    }
-}
+        let unreadable = |error: io::Error| {
+            Failure::failed(format!("{} cannot be read: {error}", self.file.display()))
+        };
+        if is_xml(&self.file).map_err(unreadable)? {
+            return export::import(common, out, &self.file, self.existing.into(), self.dry_run);
+        }
         let config = match &self.output {
             Some(file) => file.clone(),
             None => common.named().unwrap_or_else(|| PathBuf::from("coucou.toml")),
@@ -84,13 +73,7 @@ impl Import {
             return Err(Failure::conflict(format!("{} exists already", config.display()))
                 .help("name another file with -o, or overwrite this one with --force"));
         }
-        let text = read(&self.file).map_err(|error| {
-            Failure::failed(format!("{} cannot be read: {error}", self.file.display()))
-        })?;
-        if text.trim_start().starts_with('<') {
-            return Err(Failure::failed(format!("{} is XML", self.file.display()))
-                .help("settings are imported from ejabberd's YAML file, ejabberd.yml"));
-        }
+        let text = read(&self.file).map_err(unreadable)?;
         let imported = import::ejabberd(&text, &self.file, &config, &Machine)?;
         let Imported { toml, notes, warnings, .. } = imported;
         if !self.dry_run {
@@ -125,6 +108,14 @@ impl World for Machine {
         let names = set.certificates().iter().flat_map(|certificate| certificate.names.clone());
         Ok(names.collect())
     }
+}
+
+/// Accounts come as XML, settings as YAML.
+fn is_xml(file: &Path) -> io::Result<bool> {
+    let mut start = [0; 64];
+    let len = File::open(file)?.read(&mut start)?;
+    let start = start[..len].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start[..len]);
+    Ok(start.trim_ascii_start().starts_with(b"<"))
 }
 
 fn read(file: &Path) -> io::Result<String> {
@@ -167,7 +158,8 @@ fn accounts() -> Vec<String> {
          accounts in SQL that are stored as SCRAM keys, the keys are in the export, and nobody has \
          to choose a new password.",
         "The result is XML in the form of XEP-0227: accounts with contact lists, offline messages, \
-         private storage and vCards. Keep it as private as the database.",
+         private storage and vCards. `coucou import FILE.xml` takes it in. Keep it as private as the \
+         database.",
         "Groups shared by all come by ejabberdctl srg_list, srg_get_info and srg_get_members.",
     ]
     .map(str::to_owned)

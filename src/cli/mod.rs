@@ -113,7 +113,7 @@ enum Command {
     ApiKey(api_key::ApiKey),
     /// Write accounts with all their data into a file for another server
     Export(export::Export),
-    /// Take in accounts with all their data from a file of another server
+    /// Take in accounts with all their data, or make a config file of ejabberd's
     Import(import::Import),
     /// Check the config file and tell all that is wrong with it
     Check(check::Check),
@@ -126,8 +126,6 @@ enum Command {
     /// Ask access rules who may do what, and edit them
     #[command(subcommand)]
     Access(access::Access),
-    /// Make a config file of ejabberd's, and tell what became of each option
-    Import(import::Import),
     /// Bring the config file into force, whole or not at all, and tell what changed
     Reload,
     /// Show the newest lines of the log
@@ -179,7 +177,6 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),
         Command::Access(access) => access.run(common, out),
-        Command::Import(import) => import.run(common, out),
         Command::Reload => reload::run(common, out),
         Command::Log(log) => log.run(common, out),
         Command::Stop => serve::stop(common, out),

@@ -205,7 +205,8 @@ impl Import<'_> {
         {
             let mut nets = Vec::new();
             networks_below(&group.1, &mut nets);
-            proxies.extend(nets.into_iter().filter(IpNet::is_single).filter(|net| !net.is_loopback()));
+            proxies
+                .extend(nets.into_iter().filter(IpNet::is_single).filter(|net| !net.is_loopback()));
         }
         for (net, _) in self.networks_in_rule(host, &node) {
             if proxies.iter().any(|proxy| net.covers(proxy)) && net.is_single() {
