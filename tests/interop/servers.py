@@ -46,6 +46,7 @@ class Server:
     # What this server is known for, which the tests take into account.
     resumes_after_crash = False
     has_pep = True
+    registers = False
 
     def start(self) -> None:
         """Starts it, for the first time or again on the same data; returns when it accepts clients."""
@@ -89,6 +90,7 @@ class Coucou(Server):
     resumes_after_crash = True
     # Until the PubSub service is there.
     has_pep = False
+    registers = True
 
     def __init__(self, users: int) -> None:
         self.binary = os.environ.get("COUCOU", str(ROOT / "target/debug/coucou"))
@@ -103,6 +105,7 @@ class Coucou(Server):
             f'[listen]\nc2s = ["127.0.0.1:{self.port}"]\nc2s_tls = ["127.0.0.1:{self.tls_port}"]\n'
             f'[acl]\nadmin = {{ user = ["{ADMIN}@{DOMAIN}"] }}\n'
             f'[hosts."{DOMAIN}"]\nscram_iterations = 4096\n'
+            f'[hosts."{DOMAIN}".registration]\naccess = "all"\n'
         )
         self.log = open(self.directory / "serve.log", "ab")
 

@@ -226,6 +226,53 @@ async def wrong_password(world: World) -> None:
     await world.bot(user).come()
 
 
+# ---- accounts
+
+
+@test("XEP-0077: a client makes an account, changes its password and removes it")
+async def registration(world: World) -> None:
+    if not world.server.registers:
+        return
+    name, first, second = f"new{secrets.token_hex(4)}", "Romeo-wherefore-7", "Juliet-is-the-sun-8"
+    bot = world.bot(name, password=first)
+    bot.register_plugin("xep_0077")
+    forms: list = []
+
+    async def fill_in(form: slixmpp.Iq) -> None:
+        forms.append(form)
+        for password, condition in (("1234", "not-acceptable"), (first, "")):
+            answer = bot.Iq()
+            answer["type"] = "set"
+            answer["register"]["username"] = name
+            answer["register"]["password"] = password
+            try:
+                await answer.send()
+                require(not condition, f"the password {password} was taken")
+            except IqError as error:
+                require(error.condition == condition, f"{error.iq}")
+
+    bot.add_event_handler("register", fill_in)
+    await bot.come()
+    require(forms, "no form was offered")
+    require({"username", "password"} <= set(forms[0]["register"]["fields"]), f"{forms[0]}")
+    info = await bot.plugin["xep_0077"].get_registration(servers.DOMAIN)
+    require(info["register"]["registered"] and info["register"]["username"] == name, f"{info}")
+    await bot.plugin["xep_0077"].change_password(second, servers.DOMAIN)
+    other = await world.bot(name, password=second).come()
+    old = world.bot(name, password=first)
+    old.reach()
+    await eventually(lambda: "failed_all_auth" in old.events, "the old password to be refused")
+    old.abort()
+    await other.leave()
+    await bot.plugin["xep_0077"].cancel_registration()
+    await eventually(lambda: "disconnected" in bot.events, "the end of the stream")
+    bot.abort()
+    gone = world.bot(name, password=second)
+    gone.reach()
+    await eventually(lambda: "failed_all_auth" in gone.events, "the account to be gone")
+    gone.abort()
+
+
 # ---- roster and presence
 
 

@@ -113,7 +113,25 @@ async def conversation(server, checks: Checks) -> None:
         require(places == sorted(places), f"out of order:\n{screen}")
         # Not that nothing is shown twice: this version asks twice, of ejabberd as well.
 
+    async def register() -> None:
+        newcomer = Profanity("newcomer")
+        name, password = "newcomer", "Romeo-wherefore-7"
+        try:
+            await newcomer.shows("Profanity")
+            newcomer.type(f"/register {name} {servers.DOMAIN} port {server.port} tls trust")
+            await newcomer.shows("Enter password:")
+            newcomer.type(password)
+            await newcomer.shows("Confirm password:")
+            newcomer.type(password)
+            await newcomer.shows("Registration successful")
+        finally:
+            newcomer.quit()
+        bot = await Bot(server, name, "bot", password=password).come()
+        bot.abort()
+
     try:
+        if server.registers:
+            await checks.run("profanity makes an account (/register)", register())
         await checks.run("profanity connects (STARTTLS, tls trust)", profanity.connect(server, "u0"))
         await checks.run("profanity and a bot talk, both ways", talk())
         await checks.run("profanity notices that the server was killed", notice())

@@ -12,6 +12,7 @@ mod kill;
 mod pattern;
 mod play;
 mod readme;
+mod register;
 mod scram;
 mod server;
 mod signin;

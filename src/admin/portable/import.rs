@@ -13,11 +13,12 @@ use super::parts::{self, Data};
 use super::read::{self, At, Fault, Found};
 use crate::admin::Context;
 use crate::admin::op::{Refusal, RefusalKind};
+use crate::admin::ops::account::not_made_refusal;
 use crate::auth::credentials::{Credentials, Password};
 use crate::auth::hash::Hash;
 use crate::config::{HostConfig, Mechanism};
-use crate::delivery::groups;
-use crate::features::register::scram_row;
+use crate::delivery::{accounts, groups};
+use crate::features::register::{New, scram_row};
 use crate::jid::{BareJid, Jid};
 use crate::store::accounts::ScramRow;
 use crate::store::private::PrivateLimits;
@@ -247,8 +248,9 @@ impl Pass<'_> {
             (None, _) => {
                 self.imported.made += 1;
                 if self.store {
-                    let accounts = self.cx.store().accounts();
-                    user.account = Some(accounts.create(&user.jid, Vec::new(), Now::read()).await?);
+                    let new = New::imported(user.jid.clone());
+                    let made = accounts::create(&self.cx.router(), new, Now::read()).await;
+                    user.account = Some(made.map_err(not_made_refusal)?.account);
                 }
             }
             (Some(_), Existing::Fail) => {

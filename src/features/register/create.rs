@@ -58,6 +58,16 @@ impl New {
     }
 }
 
+impl New {
+    /// An account that was elsewhere before; its keys come later. The policy was that of its old
+    /// server.
+    pub fn imported(jid: BareJid) -> New {
+        let proof = Proof::Keys(Vec::new());
+        let door = Door::Import;
+        New { jid, proof, door, address: None, by: None, force: true, invite: None }
+    }
+}
+
 /// It is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
@@ -299,7 +309,12 @@ async fn announce(
         router.note_source(jid, address);
     }
     tracing::info!(%jid, address = shown(router, address), by = asker, door = door.name(), waiting = made.waiting, "account made");
-    for watcher in &host.registration.watchers {
+    // Whoever moves accounts in knows of them.
+    let watchers = match door {
+        Door::Import => &[][..],
+        _ => &host.registration.watchers,
+    };
+    for watcher in watchers {
         let from = address.map_or_else(String::new, |a| format!(" from {}", a.to_canonical()));
         let by = asker.map_or_else(String::new, |by| format!(" (asked by {by})"));
         let mut text =
