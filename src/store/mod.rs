@@ -31,6 +31,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod archive;
 pub mod audit;
+pub mod backup;
 pub mod bin;
 pub mod blocks;
 pub mod devices;
@@ -223,6 +224,7 @@ pub struct Store {
     inviting: Mutex<HashSet<String>>,
     usage: Arc<Usage>,
     hot: Hot,
+    backups: Arc<backup::Jobs>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -231,6 +233,7 @@ impl Store {
     /// Blocks; call it before the runtime has work to do.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Store>, StoreError> {
         let dir = DataDir::claim(dir)?;
+        backup::go_on(dir.path())?;
         let mut conn = dir.writer()?;
         migrate::migrate(&mut conn)?;
         let ids = Ids::after(last_id(&conn)?);
@@ -261,6 +264,7 @@ impl Store {
             })
             .map_err(|e| StoreError::io("start the writer", e))?;
         let writer = Mutex::new(Some(thread));
+        let backups = Arc::new(backup::Jobs::default());
         Ok(Arc::new(Store {
             ids,
             queue,
@@ -270,6 +274,7 @@ impl Store {
             inviting,
             usage,
             hot,
+            backups,
             writer,
         }))
     }
@@ -313,7 +318,9 @@ impl Store {
     fn end(&self) -> impl FnOnce() -> Result<(), StoreError> + Send + 'static {
         let (readers, queue) = (Arc::clone(&self.readers), Arc::clone(&self.queue));
         let (hot, writer) = (self.hot.clone(), self.writer.lock().take());
+        let backups = Arc::clone(&self.backups);
         move || {
+            backups.end();
             readers.close();
             readers.wait_closed();
             hot.close();
@@ -321,6 +328,11 @@ impl Store {
             let ended = writer.is_none_or(|thread| thread.join().is_ok());
             if ended { Ok(()) } else { Err(StoreError::bug("the writer panicked")) }
         }
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        self.readers.dir()
     }
 
     /// Hot jobs: an error other than a full queue is told by the job's own waiter.

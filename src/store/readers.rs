@@ -60,6 +60,10 @@ impl Readers {
         })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Runs `query` on a snapshot that holds everything committed before the call.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
