@@ -102,6 +102,17 @@ impl Client {
         }
     }
 
+    /// Where its socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for answers for as long as it takes; a backup of a large archive takes its time.
+    pub fn patient(&mut self) {
+        // Without it, the usual bound stays.
+        let _ = self.reader.get_ref().set_read_timeout(None);
+    }
+
     /// Has `operation` done.
     ///
     /// # Errors

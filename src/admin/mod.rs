@@ -40,6 +40,7 @@ use crate::jid::{BareJid, Jid};
 use crate::net::certs::CertStore;
 use crate::router::{Control, Router, Session};
 use crate::store::Store;
+use crate::store::backup::Staged;
 use crate::stream::Streams;
 use crate::telemetry::Telemetry;
 use crate::time::Now;
@@ -68,6 +69,8 @@ pub trait Running: Send + Sync + 'static {
     fn started(&self) -> Now;
     /// Begins an orderly stop; returns at once.
     fn stop(&self);
+    /// The same, after which the server starts again, with this backup in the place of its data.
+    fn restart_with(&self, staged: Staged);
     /// Whether a stop has begun.
     fn is_stopping(&self) -> bool;
     /// Brings the config file into force, whole or not at all; tells what changed.

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::ops::registration;
 use super::ops::{
-    access, account, announce, api_key, archive, audit, blocklist, cert, config, group, invite,
-    log, message, offline, portable, private, report, roster, server, session, vcard,
+    access, account, announce, api_key, archive, audit, backup, blocklist, cert, config, group,
+    invite, log, message, offline, portable, private, report, roster, server, session, vcard,
 };
 use super::{Context, ejabberd, wire};
 use crate::jid::Jid;
@@ -125,6 +125,14 @@ pub const OPS: &[Entry] = &[
     Entry::of::<access::Test>(),
     Entry::of::<access::List>(),
     Entry::of::<access::Affected>(),
+    Entry::of::<backup::Create>(),
+    Entry::of::<backup::List>(),
+    Entry::of::<backup::Test>(),
+    Entry::of::<backup::Restore>(),
+    Entry::of::<backup::Remove>(),
+    Entry::of::<backup::Prune>(),
+    Entry::of::<backup::Progress>(),
+    Entry::of::<backup::Cancel>(),
     Entry::of::<config::AclAdd>(),
     Entry::of::<config::AclRemove>(),
     Entry::of::<config::AccessAdd>(),

@@ -61,6 +61,11 @@ impl Failure {
         self
     }
 
+    /// Whether this is what it tells.
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.text == text
+    }
+
     /// Adds what would help, beside what is said of that already.
     pub(super) fn also_help(self, help: String) -> Failure {
         let help = match &self.help {

@@ -11,6 +11,7 @@ mod announce;
 mod api;
 mod api_key;
 mod ask;
+mod backup;
 mod check;
 mod config;
 mod export;
@@ -126,6 +127,9 @@ enum Command {
     /// Ask access rules who may do what, and edit them
     #[command(subcommand)]
     Access(access::Access),
+    /// Make, list, test and restore backups
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Bring the config file into force, whole or not at all, and tell what changed
     Reload,
     /// Show the newest lines of the log
@@ -177,6 +181,7 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Config(config) => config.run(common, out),
         Command::Acl(acl) => acl.run(common, out),
         Command::Access(access) => access.run(common, out),
+        Command::Backup(backup) => backup.run(common, out),
         Command::Reload => reload::run(common, out),
         Command::Log(log) => log.run(common, out),
         Command::Stop => serve::stop(common, out),

@@ -1,7 +1,7 @@
 //! The way to an operation: through the running server, or on its data directory while it is down.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,7 +14,9 @@ use crate::admin::op::{Entry, Operation, Refusal};
 use crate::admin::{Actor, Context, Role, run};
 use crate::config::history::{self, History};
 use crate::config::{self, Checked, Config};
+use crate::store::audit::Act;
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::time::Now;
 
 /// Something that does operations.
 pub(super) enum Reach {
@@ -139,11 +141,21 @@ impl Reach {
     }
 }
 
-fn socket_path(common: &Common) -> Result<PathBuf, Failure> {
+pub(super) fn socket_path(common: &Common) -> Result<PathBuf, Failure> {
     match &common.socket {
         Some(path) => Ok(path.clone()),
         None => Ok(common.load()?.1.config.admin_socket),
     }
+}
+
+/// Where the admin socket is, even if the config file is not in order; `None` if there is no file.
+pub(super) fn settings_socket(common: &Common) -> Option<PathBuf> {
+    if let Some(socket) = &common.socket {
+        return Some(socket.clone());
+    }
+    let file = common.config_file().ok()?;
+    let text = config::read(&file).ok()?;
+    Some(history::places(&text, &file).1)
 }
 
 enum OpenError {
@@ -154,7 +166,7 @@ enum OpenError {
 impl DataDir {
     fn open(config: Config, file: PathBuf) -> Result<DataDir, OpenError> {
         let other = OpenError::Other;
-        owner_is_us(&config).map_err(other)?;
+        owner_is_us(&config.data_dir).map_err(other)?;
         DataDir::hold(config, file).map_err(|error| match error {
             HoldError::Store(StoreError::InUse { dir, pid }) => {
                 OpenError::InUse(format!("process {pid} uses {}", dir.display()))
@@ -216,14 +228,32 @@ enum HoldError {
     Runtime(String),
 }
 
+/// Writes down an act on a data directory that nobody has open.
+pub(super) fn write_down(
+    data_dir: &Path,
+    what: &str,
+    target: String,
+    detail: String,
+) -> Result<(), Failure> {
+    // The real settings may be out of order, and nothing but the place counts here.
+    let here = toml::Value::String(data_dir.display().to_string());
+    let text = config::edit::set("[hosts.\"localhost\"]\n", "data_dir", &here)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let file = data_dir.join("coucou.toml");
+    let held = DataDir::create(config::parse(&text, &file)?.config, file)?;
+    let Actor { who, from, .. } = actor();
+    let act = Act { at: Now::read(), who, from, what: what.to_owned(), target, detail };
+    held.runtime.block_on(held.store.audit().append(act))?;
+    held.close()
+}
+
 /// Who works on the data directory by hand: whoever may open it is its owner.
 fn actor() -> Actor {
     Actor::new(format!("uid={}", rustix::process::geteuid().as_raw()), "cli", Role::Owner)
 }
 
 /// Files made here by another user, root above all, would be closed to the server.
-fn owner_is_us(config: &Config) -> Result<(), Failure> {
-    let dir = &config.data_dir;
+pub(super) fn owner_is_us(dir: &Path) -> Result<(), Failure> {
     let owner = match std::fs::metadata(dir) {
         Ok(metadata) => metadata.uid(),
         Err(error) => {

@@ -1,6 +1,8 @@
 //! `coucou serve` and `coucou stop`
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,6 +18,7 @@ use crate::config::history::{self, History};
 use crate::config::{self, Checked, Config};
 use crate::server::boot;
 use crate::store::StoreError;
+use crate::store::backup::Staged;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log;
 use crate::time::Now;
@@ -24,6 +27,11 @@ use crate::time::Now;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How long `coucou stop` waits for the server to be gone.
 const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// How long tasks may take to end before the server becomes another.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(5);
+/// Set for a server that another one became; nobody waits to be told that it serves.
+const AGAIN: &str = "COUCOU_STARTED_AGAIN";
 
 pub(super) fn run(common: &Common) -> Result<(), Failure> {
     let file = common.config_file()?;
@@ -76,7 +84,7 @@ pub(super) fn serve(
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
+    let next = runtime.block_on(async {
         let (socket_path, group) = (config.admin_socket.clone(), config.admin_group.clone());
         let server = boot::start(config, file, telemetry).await.map_err(not_started)?;
         let socket = Socket::bind(&socket_path, group.as_deref())
@@ -84,13 +92,43 @@ pub(super) fn serve(
         // Operators first: who sees a client's port answer can ask the server about it.
         let door = tokio::spawn(socket.serve(server.clone()));
         boot::open(&server).await.map_err(not_started)?;
-        ready()?;
+        if std::env::var_os(AGAIN).is_none() {
+            ready()?;
+        }
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
         let ended = boot::run(&server).await;
         // Only now, when the store is closed: whoever finds no socket may start another server.
         door.abort();
-        ended.map_err(|error| Failure::failed(error.to_string()))
-    })
+        ended.map_err(|error| Failure::failed(error.to_string()))?;
+        Ok::<_, Failure>(server.next())
+    })?;
+    let Some(staged) = next else { return Ok(()) };
+    swap(&staged);
+    // Connections end with it, and the log is written out.
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    Err(start_again())
+}
+
+/// Puts a restored backup in its place. Whatever comes of it, there is a whole state to start with:
+/// the start finishes what is begun.
+fn swap(staged: &Staged) {
+    match staged.take_over(Now::read()) {
+        Ok(aside) => {
+            tracing::info!(before = %aside.display(), "a backup was restored; what was there is kept");
+        }
+        Err(error) => tracing::error!(%error, "the backup was not restored"),
+    }
+}
+
+/// Becomes a new server, in the same process: whoever watches over it sees no end. Returns only if
+/// that fails.
+fn start_again() -> Failure {
+    // One that was replaced meanwhile starts as the new one.
+    let ours = std::env::current_exe().ok().filter(|program| program.exists());
+    let program = ours.or_else(|| std::env::args_os().next().map(PathBuf::from));
+    let mut command = Command::new(program.unwrap_or_else(|| "coucou".into()));
+    let error = command.args(std::env::args_os().skip(1)).env(AGAIN, "1").exec();
+    Failure::failed(format!("the server has stopped and cannot start again: {error}"))
 }
 
 fn not_started(error: boot::BootError) -> Failure {

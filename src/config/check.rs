@@ -87,6 +87,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     let stream_management = table.section("stream_management", stream_management);
     let log = table.section("log", |table| log(table, &data_dir));
     let storage = table.section("storage", storage);
+    let backup = table.section("backup", |table| super::backup::backup(table, &data_dir));
     table.effect(Effect::Live);
     // Before the hosts, whose settings name rules.
     let mut rules = table.rules();
@@ -122,6 +123,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         stream_management,
         log,
         storage,
+        backup,
         components,
         admin,
         rules: Arc::new(rules),

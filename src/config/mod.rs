@@ -5,6 +5,7 @@
 //! the program reads, in an `Arc`) → [`diff`] (what a reload changes). `assets/coucou.toml` is the
 //! documentation of every setting and the source of the file that `coucou init` writes.
 
+mod backup;
 mod check;
 mod compare;
 mod diff;
@@ -26,6 +27,7 @@ pub mod web;
 
 use std::path::Path;
 
+pub use backup::{Backups, Schedule};
 pub use check::{Checked, parse};
 pub use compare::{is_secret, unified};
 pub use diff::{Change, Effect, diff};

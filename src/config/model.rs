@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backup::Backups;
 use super::raw::Setting;
 use super::registration::Registration;
 use super::rules::{Access, Allowance, Rules};
@@ -34,6 +35,7 @@ pub struct Config {
     pub stream_management: StreamManagement,
     pub log: Log,
     pub storage: Storage,
+    pub backup: Backups,
     /// External components (XEP-0114), in the order of the file.
     pub components: Vec<Component>,
     pub admin: Admin,

@@ -80,6 +80,7 @@ pub async fn start(
         booted,
         jobs: Jobs::default(),
         doors: Mutex::new(doors),
+        next: parking_lot::Mutex::default(),
         stopping: watch::Sender::new(false),
     });
     Ok(server)
@@ -195,13 +196,15 @@ pub async fn run(server: &Arc<Server>) -> Result<(), BootError> {
 }
 
 async fn reload(server: &Arc<Server>) {
-    tell_systemd(&[
-        sd_notify::NotifyState::Reloading,
-        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
-    ]);
+    tell_systemd(&reloading());
     // What was applied, or why nothing was, is in the log; there is nobody else to tell.
     let _ = server.reload().await;
     tell_systemd(&[sd_notify::NotifyState::Ready]);
+}
+
+fn reloading() -> [sd_notify::NotifyState<'static>; 2] {
+    let now = sd_notify::NotifyState::monotonic_usec_now();
+    [sd_notify::NotifyState::Reloading, now.unwrap_or(sd_notify::NotifyState::Reloading)]
 }
 
 /// Beats twice in the time that systemd allows; never without a watchdog.
@@ -231,7 +234,11 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
 async fn stop(server: &Arc<Server>) {
     tracing::info!("stopping");
     server.stop();
-    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    match server.next.lock().is_some() {
+        // One that comes back is not told as one that ends: systemd would wait for its end.
+        true => tell_systemd(&reloading()),
+        false => tell_systemd(&[sd_notify::NotifyState::Stopping]),
+    }
     server.doors.lock().await.close();
     let router = &server.router;
     for session in router.sessions.all() {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Server;
+use crate::admin::ops::backup::schedule;
+use crate::admin::{Context, Running};
 use crate::delivery::accounts;
 use crate::router::Control;
 use crate::router::sessions::Flag;
@@ -24,6 +26,25 @@ pub fn start(server: &Arc<Server>) {
     every(server, Duration::from_secs(600), |s| async move { learn_iterations(&s).await });
     every(server, Duration::from_secs(3600), |s| async move { forget_the_old(&s).await });
     empty_the_bin(server);
+    make_backups(server);
+}
+
+/// Scheduled backups; looks once a minute whether one is due.
+fn make_backups(server: &Arc<Server>) {
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        let mut clock = tokio::time::interval(Duration::from_secs(60));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut tried = None;
+        loop {
+            tokio::select! {
+                () = server.stopping() => return,
+                _ = clock.tick() => {}
+            }
+            let cx = Context::live(Arc::clone(&server) as Arc<dyn Running>);
+            schedule::run(&cx, &mut tried).await;
+        }
+    });
 }
 
 fn every<J, F>(server: &Arc<Server>, period: Duration, job: J)

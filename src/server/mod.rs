@@ -17,6 +17,7 @@ use crate::admin::jobs::Jobs;
 use crate::config::Config;
 use crate::net::certs::CertStore;
 use crate::router::Router;
+use crate::store::backup::Staged;
 use crate::stream::Streams;
 use crate::telemetry::Telemetry;
 use crate::time::Now;
@@ -35,6 +36,8 @@ pub struct Server {
     pub jobs: Jobs,
     /// The listeners; locked for the length of a reload, so that there is one at a time.
     doors: Mutex<Doors>,
+    /// What the server starts again with after its stop.
+    next: parking_lot::Mutex<Option<Staged>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -42,6 +45,11 @@ impl Server {
     /// Begins an orderly stop; returns at once.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// What the server shall start again with, now that it has stopped.
+    pub fn next(&self) -> Option<Staged> {
+        self.next.lock().take()
     }
 
     /// Resolves when a stop has begun.

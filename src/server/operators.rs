@@ -12,6 +12,7 @@ use crate::admin::{Listener, Running};
 use crate::config::{self, Change, Effect};
 use crate::net::certs::CertStore;
 use crate::router::Router;
+use crate::store::backup::Staged;
 use crate::stream::Streams;
 use crate::telemetry::Telemetry;
 use crate::time::Now;
@@ -56,6 +57,11 @@ impl Running for Server {
     }
 
     fn stop(&self) {
+        Server::stop(self);
+    }
+
+    fn restart_with(&self, staged: Staged) {
+        *self.next.lock() = Some(staged);
         Server::stop(self);
     }
 

@@ -215,6 +215,16 @@ impl Store {
     }
 }
 
+/// What [`Store::stock`] tells, of a data directory that nobody has open; `None` if its database
+/// cannot be read.
+pub fn stock_of(data_dir: &Path, since: Now) -> Option<(u64, u64, u64)> {
+    let conn = super::db::reader(data_dir).ok()?;
+    let (accounts, messages) = counts(&conn).ok()?;
+    let floor = super::MessageId::floor(since);
+    let newer = "SELECT count(*) FROM messages WHERE id >= ?1";
+    Some((accounts, messages, conn.query_row(newer, [floor.0], |row| row.get(0)).ok()?))
+}
+
 fn counts(conn: &rusqlite::Connection) -> Result<(u64, u64), StoreError> {
     let count =
         |what: &str| conn.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0));

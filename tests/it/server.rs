@@ -136,6 +136,12 @@ impl Server {
         (text(output.stdout), text(output.stderr))
     }
 
+    /// Starts a command of the program's and does not wait for it.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = command(self.home.path(), arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts")
+    }
+
     pub fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.run(&[arguments, &["--json"]].concat())).expect("JSON")
     }
@@ -263,13 +269,24 @@ fn succeeded(arguments: &[&str], output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// `coucou` with these arguments alone.
+pub fn program(arguments: &[&str]) -> Output {
+    bare_command().args(arguments).output().expect("the program starts")
+}
+
 /// `coucou` about the server in `home`, with nothing of the environment that leads elsewhere.
 fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = bare_command();
+    command.arg("--dir").arg(home).args(arguments);
+    command
+}
+
+fn bare_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coucou"));
     for name in ["COUCOU_CONFIG", "COUCOU_DIR", "COUCOU_SOCKET", "JOURNAL_STREAM", "NOTIFY_SOCKET"]
     {
         command.env_remove(name);
     }
-    command.arg("--dir").arg(home).args(arguments).stdin(Stdio::null());
+    command.stdin(Stdio::null());
     command
 }

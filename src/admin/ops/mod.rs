@@ -6,6 +6,7 @@ pub mod announce;
 pub mod api_key;
 pub mod archive;
 pub mod audit;
+pub mod backup;
 pub mod blocklist;
 pub mod cert;
 pub mod config;

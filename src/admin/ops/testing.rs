@@ -89,6 +89,10 @@ impl Running for Live {
 
     fn stop(&self) {}
 
+    fn restart_with(&self, staged: crate::store::backup::Staged) {
+        staged.discard();
+    }
+
     fn reload(
         self: Arc<Self>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Change>, Refusal>> + Send>> {

@@ -105,6 +105,15 @@ impl Staged {
         fs::write(&staged, text).map_err(doing())
     }
 
+    /// [`commit`] for the process that has just closed the data.
+    ///
+    /// # Errors
+    /// If somebody else has taken the data directory meanwhile, or a file cannot be moved.
+    pub fn take_over(&self, now: Now) -> Result<PathBuf, BackupError> {
+        let _claim = DataDir::claim(&self.data_dir)?;
+        commit(self, now)
+    }
+
     /// Gives it up; nothing has changed.
     pub fn discard(self) {
         let _ = fs::remove_dir_all(self.data_dir.join(STAGING));
@@ -117,6 +126,10 @@ impl Staged {
 /// # Errors
 /// If a file cannot be moved; the next start of the server tries again.
 pub fn commit(staged: &Staged, now: Now) -> Result<PathBuf, BackupError> {
+    if !staged.data_dir.join(STAGING).join(DATABASE).exists() {
+        let gone = io::Error::new(io::ErrorKind::NotFound, "what was unpacked is gone");
+        return Err(BackupError::io("begin the restore")(gone));
+    }
     let moment = now.to_xmpp();
     let moment = moment.get(..19).unwrap_or(&moment).replace(':', "-");
     let free = (0..).map(|number| match number {
