@@ -138,7 +138,7 @@ pub fn commit(staged: &Staged, now: Now) -> Result<PathBuf, BackupError> {
     });
     let aside = free.into_iter().find(|name| !staged.data_dir.join(name).exists());
     let note = Note { aside: aside.unwrap_or_default(), config: staged.config.clone() };
-    let bytes = serde_json::to_vec(&note).map_err(|error| BackupError::damaged(error))?;
+    let bytes = serde_json::to_vec(&note).map_err(BackupError::damaged)?;
     let doing = || BackupError::io("begin the restore");
     let path = staged.data_dir.join(NOTE);
     let temp = staged.data_dir.join(format!(".{NOTE}.new"));
