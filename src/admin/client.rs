@@ -71,6 +71,16 @@ impl Client {
     /// # Errors
     /// If it is not running, does not let us in, or speaks another version.
     pub fn connect(path: &Path) -> Result<Client, Unreachable> {
+        match Client::connect_to(path) {
+            // Viewers have a socket of their own.
+            Err(denied @ Unreachable::Denied { .. }) => {
+                Client::connect_to(&wire::view_path(path)).map_err(|_| denied)
+            }
+            other => other,
+        }
+    }
+
+    fn connect_to(path: &Path) -> Result<Client, Unreachable> {
         let path = path.to_owned();
         let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -78,7 +88,7 @@ impl Client {
             }
             io::ErrorKind::PermissionDenied => Unreachable::Denied {
                 path: path.clone(),
-                text: "become root or the server's user, or join the group that admin_group names"
+                text: "become root or the server's user, or join the group that admin_group or view_group names"
                     .to_owned(),
             },
             _ => Unreachable::Lost { path: path.clone(), error },

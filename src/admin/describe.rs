@@ -7,6 +7,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::ejabberd;
 use super::op::{Class, Entry};
 
 /// Where the parts stand that several schemas share.
@@ -63,12 +64,22 @@ fn tidy(mut schema: Value) -> Value {
     schema
 }
 
-/// The OpenAPI document of the operations that are `shown`.
-pub fn openapi(shown: impl Fn(&Entry) -> bool) -> Value {
+/// The OpenAPI document of the operations that are `shown`, with ejabberd's commands in the forms
+/// that a call of this API version gets.
+pub fn openapi(version: u32, shown: impl Fn(&Entry) -> bool) -> Value {
     let mut generator = generator();
     let mut paths = Map::new();
-    for entry in newest().filter(|entry| shown(entry)) {
+    for entry in forms(version).filter(|entry| shown(entry)) {
         let (arguments, output) = both(entry, &mut generator);
+        let name = entry.compat.as_ref().and_then(|compat| compat.result_name);
+        let (output, example) = match name.filter(|_| version == 0) {
+            Some(name) => (
+                json!({ "type": "object", "required": [name], "properties": { name: output } }),
+                json!({ name: example(entry.example.output) }),
+            ),
+            None => (output, example(entry.example.output)),
+        };
+        let output = (output, example);
         let mut methods = Map::new();
         methods.insert("post".to_owned(), post(entry, &arguments, &output));
         if entry.class == Class::Safe && !super::arguments::has_secrets(entry) {
@@ -108,12 +119,18 @@ pub fn openapi(shown: impl Fn(&Entry) -> bool) -> Value {
     })
 }
 
+/// All operations; of commands with several versions the form for `version`.
+fn forms(version: u32) -> impl Iterator<Item = &'static Entry> {
+    let number = |entry: &Entry| entry.compat.as_ref().map(|compat| compat.version);
+    Entry::all().filter(move |entry| match number(entry) {
+        None => true,
+        own => ejabberd::find(entry.name, version).is_some_and(|form| number(form) == own),
+    })
+}
+
 /// All operations; of commands with several versions the newest form.
 fn newest() -> impl Iterator<Item = &'static Entry> {
-    let version = |entry: &Entry| entry.compat.as_ref().map(|compat| compat.version);
-    Entry::all().filter(move |entry| {
-        Entry::find(entry.name).is_some_and(|newest| version(newest) == version(entry))
-    })
+    forms(u32::MAX)
 }
 
 const STATUSES: &[(&str, &str)] = &[
@@ -152,7 +169,7 @@ fn problem_schema() -> Value {
     })
 }
 
-fn post(entry: &Entry, arguments: &Value, output: &Value) -> Value {
+fn post(entry: &Entry, arguments: &Value, output: &(Value, Value)) -> Value {
     let mut operation = common(entry, output);
     operation["operationId"] = json!(entry.name);
     operation["requestBody"] = json!({
@@ -165,7 +182,7 @@ fn post(entry: &Entry, arguments: &Value, output: &Value) -> Value {
     operation
 }
 
-fn get(entry: &Entry, arguments: &Value, output: &Value) -> Value {
+fn get(entry: &Entry, arguments: &Value, output: &(Value, Value)) -> Value {
     let mut operation = common(entry, output);
     operation["operationId"] = json!(format!("get.{}", entry.name));
     let required = |name: &str| {
@@ -181,7 +198,7 @@ fn get(entry: &Entry, arguments: &Value, output: &Value) -> Value {
     operation
 }
 
-fn common(entry: &Entry, output: &Value) -> Value {
+fn common(entry: &Entry, (output, shown): &(Value, Value)) -> Value {
     let mut responses = Map::new();
     responses.insert(
         "200".to_owned(),
@@ -189,7 +206,7 @@ fn common(entry: &Entry, output: &Value) -> Value {
             "description": "Done.",
             "content": { "application/json": {
                 "schema": output,
-                "example": example(entry.example.output),
+                "example": shown,
             } },
         }),
     );
@@ -294,7 +311,7 @@ fn kind(schema: &Value, definitions: &Value, depth: usize) -> String {
 /// Everything about one operation, for a terminal.
 pub fn text(entry: &Entry) -> String {
     let mut text = format!("{}: {}\n{}\n", entry.name, entry.summary, reach(entry));
-    let also = super::ejabberd::names_of(entry.operation);
+    let also = ejabberd::names_of(entry.operation);
     if entry.compat.is_some() {
         let _ = writeln!(text, "{}", alias(entry));
     } else if !also.is_empty() {
@@ -408,7 +425,7 @@ mod tests {
 
     #[test]
     fn the_document_has_every_operation_and_all_that_it_refers_to() {
-        let document = openapi(|_| true);
+        let document = openapi(u32::MAX, |_| true);
         for entry in Entry::all() {
             let path = &document["paths"][format!("/api/{}", entry.name)];
             assert!(path["post"]["responses"]["200"].is_object(), "{}", entry.name);
@@ -416,6 +433,11 @@ mod tests {
                 entry.class == Class::Safe && !super::super::arguments::has_secrets(entry);
             assert_eq!(path["get"].is_object(), readable, "{}", entry.name);
         }
+        let old = openapi(0, |_| true);
+        let number = &old["paths"]["/api/connected_users_number"]["post"]["responses"]["200"];
+        let content = &number["content"]["application/json"];
+        assert_eq!(content["example"], json!({"num_sessions": 2}));
+        assert_eq!(content["schema"]["required"], json!(["num_sessions"]));
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(!found.is_empty());
@@ -428,7 +450,7 @@ mod tests {
     #[test]
     fn the_document_and_the_page_show_no_more_than_asked() {
         let shown = |entry: &Entry| entry.name == "account.list";
-        let paths = openapi(shown)["paths"].as_object().cloned().unwrap();
+        let paths = openapi(u32::MAX, shown)["paths"].as_object().cloned().unwrap();
         assert_eq!(paths.keys().collect::<Vec<_>>(), ["/api/account.list"]);
         let page = page(shown);
         assert!(page.contains("account.list") && !page.contains("account.add"));

@@ -4,6 +4,8 @@
 //! answers each by one [`Reply`] with its id. `log.follow` is answered by a stream of them, until
 //! the client goes away.
 
+use std::path::{Path, PathBuf};
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +19,12 @@ pub const PROTOCOL: u32 = 1;
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// The one request that is answered by a stream instead of a single reply.
 pub const FOLLOW: &str = "log.follow";
+
+/// Where viewers come in, if operators come in at `socket`.
+pub fn view_path(socket: &Path) -> PathBuf {
+    let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
+    socket.with_file_name(format!("{stem}-view.sock"))
+}
 
 /// The server's first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -47,7 +47,7 @@ impl Api {
             });
         }
         if self.openapi {
-            return out.show(&describe::openapi(|_| true), pretty);
+            return out.show(&describe::openapi(u32::MAX, |_| true), pretty);
         }
         let Some(name) = self.name else {
             let mut command = Arguments::command();

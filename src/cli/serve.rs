@@ -86,11 +86,15 @@ pub(super) fn serve(
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let next = runtime.block_on(async {
         let (socket_path, group) = (config.admin_socket.clone(), config.admin_group.clone());
+        let view_group = config.view_group.clone();
         let server = boot::start(config, file, telemetry).await.map_err(not_started)?;
         let socket = Socket::bind(&socket_path, group.as_deref())
             .map_err(|error| Failure::failed(error.to_string()))?;
+        let view = view_group.map(|group| Socket::bind_view(&socket_path, &group)).transpose();
+        let view = view.map_err(|error| Failure::failed(error.to_string()))?;
         // Operators first: who sees a client's port answer can ask the server about it.
-        let door = tokio::spawn(socket.serve(server.clone()));
+        let mut doors = vec![tokio::spawn(socket.serve(server.clone()))];
+        doors.extend(view.map(|view| tokio::spawn(view.serve(server.clone()))));
         boot::open(&server).await.map_err(not_started)?;
         if std::env::var_os(AGAIN).is_none() {
             ready()?;
@@ -98,7 +102,7 @@ pub(super) fn serve(
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
         let ended = boot::run(&server).await;
         // Only now, when the store is closed: whoever finds no socket may start another server.
-        door.abort();
+        doors.iter().for_each(tokio::task::JoinHandle::abort);
         ended.map_err(|error| Failure::failed(error.to_string()))?;
         Ok::<_, Failure>(server.next())
     })?;

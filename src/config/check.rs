@@ -81,6 +81,8 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
     let admin_socket = path(table, "admin_socket", "admin.sock", &data_dir);
     let admin_group =
         table.text("admin_group", None, "the name of a group, or \"\" for none", show_group, group);
+    let view_group =
+        table.text("view_group", None, "the name of a group, or \"\" for none", show_group, group);
     let listen = table.section("listen", listen);
     let http = table.section("http", web::http);
     let limits = table.section("limits", limits);
@@ -112,6 +114,7 @@ fn root(table: &mut Table<'_, '_>, base: &Path) -> Config {
         data_dir,
         admin_socket,
         admin_group,
+        view_group,
         hosts,
         listen: Listen {
             component: if components.is_empty() { Vec::new() } else { listen.component },

@@ -26,6 +26,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// Group, besides root and the service's own user, whose members may use the admin socket.
     pub admin_group: Option<String>,
+    /// Group whose members may look.
+    pub view_group: Option<String>,
     /// The domains served, in the order of the file; never empty.
     pub hosts: Vec<Arc<HostConfig>>,
     pub listen: Listen,

@@ -13,6 +13,9 @@ use super::raw::{Document, Table};
 use super::rules::{ACL_DEPTH_MAX, Access, Condition, Entry, Rules, Test};
 use super::value::{self, IpNet};
 
+/// ejabberd's number for the newest version there is.
+const VERSION_NEWEST: u32 = 1_000_000;
+
 /// How HTTP is spoken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
@@ -57,6 +60,8 @@ pub struct Api {
     pub names: Vec<String>,
     /// Web sites whose scripts may call it; `*` stands for all.
     pub origins: Vec<String>,
+    /// The API version of calls that name none: the newest form of a command that is not newer.
+    pub version: u32,
     /// What accounts may do that show their password, in the order of the file; each that fits
     /// adds to the others.
     pub permissions: Vec<Permission>,
@@ -116,6 +121,7 @@ pub(super) fn api(table: &mut Table<'_, '_>, rules: &Rules) -> Api {
             String::clone,
             origin,
         ),
+        version: table.count("version", VERSION_NEWEST, 0..=VERSION_NEWEST),
         permissions: table.each_named("permissions", |name, table| permission(table, name, rules)),
     }
 }

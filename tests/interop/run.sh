@@ -1,16 +1,18 @@
 #!/bin/bash
 # Tries the server with other people's clients: slixmpp (our scripts and its own integration tests),
-# xmpp.js and profanity, kills it under load, and compares its verdicts on access with ejabberd's.
-# Debian; installs what is missing.
+# xmpp.js and profanity, kills it under load, compares its verdicts on access with ejabberd's, and calls
+# its HTTP API with a client written for ejabberd and with schemathesis. Debian; installs what is missing.
 #
 # usage: run.sh [--server coucou|prosody|ejabberd] [--cycles N] [--binary PATH] [PART …]
-#        PARTs: slix itests xmppjs terminal kill oracle; all without any
+#        PARTs: slix itests xmppjs terminal kill oracle ejabberdapi schema; all without any
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=$root/target/interop
 slixmpp=1.17.0
+schemathesis=4.32.5
+ejabberdapi=0.1.7.1
 server=coucou
 cycles=15
 parts=()
@@ -20,12 +22,16 @@ while [ $# -gt 0 ]; do
 		--server) server=$2 && shift ;;
 		--cycles) cycles=$2 && shift ;;
 		--binary) export COUCOU=$2 && shift ;;
-		slix | itests | xmppjs | terminal | kill | oracle) parts+=("$1") ;;
+		slix | itests | xmppjs | terminal | kill | oracle | ejabberdapi | schema) parts+=("$1") ;;
 		*) sed -n '2,7s/^# \?//p' "$0" >&2 && exit 2 ;;
 	esac
 	shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(slix itests xmppjs terminal kill oracle)
+if [ ${#parts[@]} -eq 0 ]; then
+	parts=(slix itests xmppjs terminal kill oracle)
+	# The API is ours; ejabberd's is what its client was written for.
+	if [ "$server" = coucou ]; then parts+=(ejabberdapi schema); fi
+fi
 
 wants() {
 	[[ " ${parts[*]} " == *" $1 "* ]]
@@ -60,11 +66,23 @@ install_slixmpp() {
 	fi
 }
 
+# What calls the HTTP API, in an environment of its own: its libraries are many.
+install_api_clients() {
+	local python=$work/api-venv/bin/python
+	if "$python" -c "import sys; from importlib.metadata import version as v
+sys.exit((v('schemathesis'), v('EjabberdAPI')) != ('$schemathesis', '$ejabberdapi'))" 2>/dev/null; then return; fi
+	python3 -m venv "$work/api-venv"
+	"$python" -m pip install -q --disable-pip-version-check "schemathesis==$schemathesis" "EjabberdAPI==$ejabberdapi"
+}
+
 prepare() {
 	mkdir -p "$work"
 	if wants terminal; then install_packages tmux profanity; fi
 	if [ "$server" != coucou ] || wants oracle; then "$root/tests/load/peers/install.sh"; fi
-	install_slixmpp
+	if wants slix || wants itests || wants xmppjs || wants terminal || wants kill || wants oracle; then
+		install_slixmpp
+	fi
+	if wants ejabberdapi || wants schema; then install_api_clients; fi
 	if wants xmppjs && command -v npm >/dev/null; then (cd "$here/xmppjs" && npm ci --silent --no-audit --no-fund); fi
 	if [ "$server" = coucou ] && [ -z "${COUCOU:-}" ]; then
 		(cd "$root" && cargo build --quiet --bin coucou)
@@ -85,6 +103,7 @@ run_part() {
 			"$python" "$here/xmppjs.py" --server "$server"
 			;;
 		terminal) "$python" "$here/terminal.py" --server "$server" ;;
+		ejabberdapi | schema) "$work/api-venv/bin/python" "$here/api.py" --part "$1" ;;
 		kill) "$python" "$here/kill.py" --server "$server" --cycles "$cycles" ;;
 		# What is compared are two servers; there is nothing to choose.
 		oracle) "$python" "$here/oracle.py" ;;

@@ -30,8 +30,6 @@ use crate::stream::accounts::Verdict;
 /// What goes back.
 pub type Answer = Response<Bytes>;
 
-/// The API version of calls that name none: the newest form of every command.
-const NEWEST: u32 = u32::MAX;
 /// Seconds until somebody who asked too often may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("60");
 /// What may be shown instead of nothing.
@@ -149,6 +147,7 @@ impl<'r> Call<'r> {
         let Some((name, version)) = split(self.head.uri.path()) else {
             return self.error(StatusCode::NOT_FOUND, 44, "the path is /api/NAME or /api/NAME/vN");
         };
+        let version = version.unwrap_or_else(|| self.version());
         let Some(entry) = find(name, version) else {
             let text = format!("there is no operation {name:?}");
             return self.error(StatusCode::NOT_FOUND, 44, &text);
@@ -186,7 +185,8 @@ impl<'r> Call<'r> {
 
     /// The OpenAPI document, of what `actor` may use.
     pub fn document(&self, actor: &Actor) -> Answer {
-        self.json(StatusCode::OK, &describe::openapi(|entry| run::may_ever(actor, entry)))
+        let shown = |entry: &Entry| run::may_ever(actor, entry);
+        self.json(StatusCode::OK, &describe::openapi(self.version(), shown))
     }
 
     /// The page that lists all operations, for people.
@@ -205,10 +205,11 @@ impl<'r> Call<'r> {
         let mut answer = self.answer(StatusCode::NO_CONTENT, "", Bytes::new());
         let headers = answer.headers_mut();
         headers.remove(header::CONTENT_TYPE);
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+        let methods = self.methods();
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
             for (name, value) in [
-                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"),
+                (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
                 (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, X-Admin"),
             ] {
                 headers.insert(name, HeaderValue::from_static(value));
@@ -216,6 +217,21 @@ impl<'r> Call<'r> {
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECS);
         }
         answer
+    }
+
+    /// What may be done with the path that is asked about.
+    fn methods(&self) -> &'static str {
+        let (name, version) = split(self.head.uri.path()).unwrap_or_default();
+        match find(name, version.unwrap_or_else(|| self.version())) {
+            Some(entry) if Self::is_readable(entry) => "GET, HEAD, POST, OPTIONS",
+            Some(_) => "POST, OPTIONS",
+            None => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// The API version of calls that name none.
+    fn version(&self) -> u32 {
+        self.server.router().config.load().api.version
     }
 
     pub fn too_large(&self, max: usize) -> Answer {
@@ -325,16 +341,16 @@ fn problem(code: u32, text: &str) -> Value {
 }
 
 /// Name and version of `/api/NAME`, `/api/NAME/vN` and `/api/vN/NAME`.
-fn split(path: &str) -> Option<(&str, u32)> {
+fn split(path: &str) -> Option<(&str, Option<u32>)> {
     let rest = path.strip_prefix("/api/")?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let version = |text: &str| text.strip_prefix('v')?.parse().ok();
     match rest.split_once('/') {
         None if rest.is_empty() => None,
-        None => Some((rest, NEWEST)),
+        None => Some((rest, None)),
         Some((name, last)) if !last.contains('/') => match (version(last), version(name)) {
-            (Some(version), _) => Some((name, version)),
-            (None, Some(version)) => Some((last, version)),
+            (Some(version), _) => Some((name, Some(version))),
+            (None, Some(version)) => Some((last, Some(version))),
             (None, None) => None,
         },
         Some(_) => None,
@@ -404,11 +420,11 @@ mod tests {
     #[test]
     fn paths_name_an_operation_and_a_version() {
         for (path, found) in [
-            ("/api/register", Some(("register", NEWEST))),
-            ("/api/register/", Some(("register", NEWEST))),
-            ("/api/register/v2", Some(("register", 2))),
-            ("/api/v0/status", Some(("status", 0))),
-            ("/api/account.add", Some(("account.add", NEWEST))),
+            ("/api/register", Some(("register", None))),
+            ("/api/register/", Some(("register", None))),
+            ("/api/register/v2", Some(("register", Some(2)))),
+            ("/api/v0/status", Some(("status", Some(0)))),
+            ("/api/account.add", Some(("account.add", None))),
             ("/api/", None),
             ("/api/a/b", None),
             ("/api/a/v1/b", None),

@@ -2,7 +2,8 @@
 //!
 //! The socket's mode decides who may connect: its owner (0600), and the admin group where one is
 //! configured (0660). The kernel tells who came (`SO_PEERCRED`): root and the server's own user are
-//! owners; anybody else can only have come in by the group and is an operator.
+//! owners; anybody else can only have come in by the group and is an operator. Members of the view
+//! group have a socket of their own, and only look.
 
 use std::fs::Permissions;
 use std::io;
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::users;
-use crate::admin::op::{Entry, Refusal};
+use crate::admin::op::{Entry, Operation, Refusal};
 use crate::admin::ops::log::Tail;
 use crate::admin::wire::{
     self, Body, FOLLOW, Greeting, Hello, LINE_BYTES_MAX, PROTOCOL, Reply, Request,
@@ -52,8 +53,8 @@ pub enum SocketError {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Whether anybody but root and our own user can have come in.
-    grouped: bool,
+    /// What those are who come in by a group.
+    group_role: Option<Role>,
 }
 
 impl Socket {
@@ -63,6 +64,18 @@ impl Socket {
     /// # Errors
     /// If the group is unknown, or the socket cannot be made.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Socket, SocketError> {
+        Socket::bind_for(path, group, Role::Operator)
+    }
+
+    /// Opens the socket of the members of `group` who only look, beside the one at `path`.
+    ///
+    /// # Errors
+    /// As for [`Socket::bind`].
+    pub fn bind_view(path: &Path, group: &str) -> Result<Socket, SocketError> {
+        Socket::bind_for(&wire::view_path(path), Some(group), Role::Viewer)
+    }
+
+    fn bind_for(path: &Path, group: Option<&str>, role: Role) -> Result<Socket, SocketError> {
         let gid = match group {
             Some(name) => Some(
                 users::group_id(name).ok_or_else(|| SocketError::NoSuchGroup(name.to_owned()))?,
@@ -82,7 +95,7 @@ impl Socket {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         // From here on, dropping the socket removes the file again if a step fails.
-        let socket = Socket { listener, path: path.to_owned(), grouped: gid.is_some() };
+        let socket = Socket { listener, path: path.to_owned(), group_role: gid.map(|_| role) };
         if gid.is_some() {
             chown(path, None, gid).map_err(|error| SocketError::Group {
                 group: group.unwrap_or_default().to_owned(),
@@ -102,10 +115,10 @@ impl Socket {
         while let Ok(place) = places.clone().acquire_owned().await {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (server, grouped) = (server.clone(), self.grouped);
+                    let (server, group_role) = (server.clone(), self.group_role);
                     tokio::spawn(async move {
                         // A client that goes away in the middle is its own affair.
-                        let _ = visit(stream, &server, grouped).await;
+                        let _ = visit(stream, &server, group_role).await;
                         drop(place);
                     });
                 }
@@ -126,8 +139,12 @@ impl Drop for Socket {
 }
 
 /// One operator's program, from greeting to goodbye.
-async fn visit(stream: UnixStream, server: &Arc<dyn Running>, grouped: bool) -> io::Result<()> {
-    let peer = actor(&stream, grouped);
+async fn visit(
+    stream: UnixStream,
+    server: &Arc<dyn Running>,
+    group_role: Option<Role>,
+) -> io::Result<()> {
+    let peer = actor(&stream, group_role);
     let (reader, mut writer) = stream.into_split();
     let actor = match peer {
         Ok(actor) => actor,
@@ -162,7 +179,8 @@ async fn visit(stream: UnixStream, server: &Arc<dyn Running>, grouped: bool) -> 
                 }
             },
         };
-        if request.op == FOLLOW {
+        let may_follow = Entry::find(Tail::NAME).is_some_and(|tail| run::may_ever(&actor, tail));
+        if request.op == FOLLOW && may_follow {
             return follow(reader, writer, server, request).await;
         }
         // Not abandoned when the client goes away: an act that has begun is done and written down.
@@ -180,13 +198,13 @@ fn refused(id: u64, refusal: Refusal) -> Reply {
     Reply { id, body: Body::Refused(refusal) }
 }
 
-fn actor(stream: &UnixStream, grouped: bool) -> Result<Actor, Refusal> {
+fn actor(stream: &UnixStream, group_role: Option<Role>) -> Result<Actor, Refusal> {
     let peer = stream.peer_cred().map_err(|error| Refusal::bug(&error))?;
     let own = rustix::process::geteuid().as_raw();
-    let role = match peer.uid() {
-        uid if uid == 0 || uid == own => Role::Owner,
-        _ if grouped => Role::Operator,
-        uid => {
+    let role = match (peer.uid(), group_role) {
+        (uid, _) if uid == 0 || uid == own => Role::Owner,
+        (_, Some(role)) => role,
+        (uid, None) => {
             return Err(Refusal::denied(format!("user {uid} may not use the admin socket"))
                 .help("become root or the server's user, or set admin_group"));
         }
@@ -296,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn our_own_user_is_an_owner() {
         let (here, _there) = UnixStream::pair().unwrap();
-        let actor = actor(&here, false).unwrap();
+        let actor = actor(&here, Some(Role::Viewer)).unwrap();
         assert_eq!(actor.role, Role::Owner);
         assert!(actor.who.starts_with("uid="));
     }

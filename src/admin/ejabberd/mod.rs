@@ -47,6 +47,7 @@ mod bans;
 mod contents;
 mod groups;
 mod invites;
+mod oauth;
 mod portable;
 mod rosters;
 mod server;
@@ -78,6 +79,7 @@ pub const COMMANDS: &[&[Entry]] = &[
     groups::COMMANDS,
     portable::COMMANDS,
     rosters::COMMANDS,
+    oauth::COMMANDS,
 ];
 
 /// A command of ejabberd's. The struct holds its arguments.

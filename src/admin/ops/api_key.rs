@@ -14,7 +14,7 @@ use crate::store::api_keys::{ApiKey, ApiKeyRow};
 use crate::time::Now;
 
 /// Bytes of a key's name.
-const NAME_BYTES_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 256;
 /// Words, hosts or networks of one key.
 const WORDS_MAX: usize = 100;
 
@@ -48,6 +48,9 @@ pub struct Created {
     pub key: String,
     /// XEP-0082 time.
     pub expires: Option<String>,
+    /// The same, as a length of time.
+    pub expires_in_secs: Option<u64>,
+    pub operations: Vec<String>,
 }
 
 impl Operation for Create {
@@ -57,7 +60,8 @@ impl Operation for Create {
     const EXAMPLE: Example = Example {
         arguments: r#"{"name": "website", "operations": ["account.check_password", "register"],
                        "hosts": ["example.org"], "networks": ["192.0.2.0/24"], "expires_in": "365d"}"#,
-        output: r#"{"name": "website", "key": "coucou_Q2Jp…", "expires": "2027-11-23T20:00:00Z"}"#,
+        output: r#"{"name": "website", "key": "coucou_Q2Jp…", "expires": "2027-11-23T20:00:00Z",
+                    "expires_in_secs": 31536000, "operations": ["account.check_password", "register"]}"#,
     };
     type Output = Created;
 
@@ -106,45 +110,33 @@ impl Operation for Create {
         let role = keys::role(&role_name).ok_or_else(|| {
             Refusal::usage(format!("role: {role_name:?} is neither operator nor viewer"))
         })?;
-        let now = Now::read();
-        let expires = match self.expires_in.as_deref() {
-            Some(text) => Some(now.plus(life(text)?)),
-            None => None,
-        };
+        let created = Now::read();
+        let life = self.expires_in.as_deref().map(life).transpose()?;
         let wanted = Grants { grant, hosts };
         keys::within(cx, role, &wanted)?;
-        issue(cx, self.name, &wanted, networks, expires, &role_name).await
+        let operations = wanted.grant.words();
+        let row = ApiKeyRow {
+            name: self.name.clone(),
+            role: role_name,
+            operations: operations.clone(),
+            hosts: wanted.hosts,
+            networks,
+            created,
+            created_by: cx.actor().map(|actor| actor.who.clone()).unwrap_or_default(),
+            expires: life.map(|life| created.plus(life)),
+            last_used: None,
+        };
+        let key = ApiKey::generate()?;
+        let expires = row.expires.map(|at| at.to_xmpp());
+        if !cx.store().api_keys().create(&key, row).await? {
+            let text = format!("there is an API key {:?} already", self.name);
+            return Err(Refusal::new(RefusalKind::Conflict, text)
+                .help("choose another name, or revoke the old key first"));
+        }
+        let expires_in_secs = life.map(|life| life.as_secs());
+        let key = key.reveal().to_owned();
+        Ok(Created { name: self.name, key, expires, expires_in_secs, operations })
     }
-}
-
-/// Makes the key and stores it.
-pub(in crate::admin) async fn issue(
-    cx: &Context,
-    name: String,
-    wanted: &Grants,
-    networks: Vec<String>,
-    expires: Option<Now>,
-    role: &str,
-) -> Result<Created, Refusal> {
-    let row = ApiKeyRow {
-        name: name.clone(),
-        role: role.to_owned(),
-        operations: wanted.grant.words(),
-        hosts: wanted.hosts.clone(),
-        networks,
-        created: Now::read(),
-        created_by: cx.actor().map(|actor| actor.who.clone()).unwrap_or_default(),
-        expires,
-        last_used: None,
-    };
-    let key = ApiKey::generate()?;
-    if !cx.store().api_keys().create(&key, row).await? {
-        let text = format!("there is an API key {name:?} already");
-        return Err(Refusal::new(RefusalKind::Conflict, text)
-            .help("choose another name, or revoke the old key first"));
-    }
-    let key = key.reveal().to_owned();
-    Ok(Created { name, key, expires: expires.map(|at| at.to_xmpp()) })
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
@@ -195,6 +187,8 @@ pub struct Listed {
     pub created_by: String,
     pub expires: Option<String>,
     pub expired: bool,
+    /// Until then, as a length of time.
+    pub expires_in_secs: Option<u64>,
     pub last_used: Option<String>,
 }
 
@@ -207,7 +201,7 @@ impl Operation for List {
         output: r#"[{"name": "website", "role": "operator", "operations": ["register"],
                      "hosts": ["example.org"], "networks": ["192.0.2.0/24"],
                      "created": "2026-11-23T20:00:00Z", "created_by": "uid=0(root)",
-                     "expires": null, "expired": false, "last_used": null}]"#,
+                     "expires": null, "expired": false, "expires_in_secs": null, "last_used": null}]"#,
     };
     type Output = Vec<Listed>;
 
@@ -218,6 +212,7 @@ impl Operation for List {
             .into_iter()
             .map(|row| Listed {
                 expired: row.is_expired(now),
+                expires_in_secs: row.expires.map(|at| at.since(now).as_secs()),
                 name: row.name,
                 role: row.role,
                 operations: row.operations,
