@@ -15,7 +15,7 @@
 //! | [`delivery`] | the two ordered pipelines, of sender and of receiver |
 //! | [`features`] | what a stanza means: one file per feature |
 //! | [`router`] | from an address to a mailbox: sessions and services |
-//! | [`auth`], [`access`] | who somebody is; what they may cost us |
+//! | [`auth`], [`access`] | who somebody is; what they may do, and what it may cost us |
 //! | [`store`], [`net`] | disk; sockets, TLS and certificates |
 //! | [`config`], [`telemetry`] | settings; the log and counters |
 //! | [`stanza`], [`xml`], [`jid`], [`time`] | the vocabulary: no I/O, no runtime |

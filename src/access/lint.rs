@@ -114,7 +114,7 @@ pub fn lint(config: &Config, groups: Option<&SharedGroups>) -> Vec<Finding> {
     lint.listeners(&mut findings);
     let mut seen = BTreeSet::new();
     findings.retain(|one| seen.insert((one.line, one.key.clone(), one.found.clone())));
-    findings.sort_by(|a, b| (a.severity, a.line).cmp(&(b.severity, b.line)));
+    findings.sort_by_key(|one| (one.severity, one.line));
     findings.truncate(FINDINGS_MAX);
     findings
 }

@@ -67,6 +67,14 @@ pub(super) struct Document<'t> {
     notes: RefCell<Notes>,
 }
 
+/// A key in the file that nobody asked for.
+struct Unknown {
+    table: String,
+    key: String,
+    span: Range<usize>,
+    is_table: bool,
+}
+
 struct Notes {
     problems: Vec<Problem>,
     settings: Vec<Setting>,
@@ -75,7 +83,7 @@ struct Notes {
     /// Keys asked for, by table.
     known: BTreeMap<String, BTreeSet<&'static str>>,
     /// Keys in the file that nobody asked for.
-    unknown: Vec<(String, String, Range<usize>)>,
+    unknown: Vec<Unknown>,
     /// The rules read so far; settings that take a rule are checked against them.
     rules: Rules,
     uses: Vec<Use>,
@@ -124,8 +132,8 @@ impl<'t> Document<'t> {
     /// All problems in the order of the file, and the settings sorted by path.
     pub(super) fn finish(self) -> (Vec<Problem>, Vec<Setting>) {
         let Notes { mut problems, mut settings, known, unknown, .. } = self.notes.into_inner();
-        for (table, key, span) in unknown {
-            problems.push(unknown_key(self.text, &known, &table, &key, &span));
+        for unknown in unknown {
+            problems.push(unknown_key(self.text, &known, &unknown));
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));
         settings.sort_by(|a, b| a.path.cmp(&b.path));
@@ -157,9 +165,14 @@ impl<'d, 't> Table<'d, 't> {
         let result = read(&mut self);
         let mut notes = self.document.notes.borrow_mut();
         let known = notes.known.get(&self.path).cloned().unwrap_or_default();
-        for (key, _) in self.table.into_iter().flatten() {
+        for (key, value) in self.table.into_iter().flatten() {
             if !known.contains(key.get_ref().as_ref()) {
-                notes.unknown.push((self.path.clone(), key.get_ref().to_string(), key.span()));
+                notes.unknown.push(Unknown {
+                    table: self.path.clone(),
+                    key: key.get_ref().to_string(),
+                    span: key.span(),
+                    is_table: value.get_ref().is_table(),
+                });
             }
         }
         drop(notes);
@@ -564,10 +577,9 @@ fn in_file_order<'d>(
 fn unknown_key(
     text: &str,
     known: &BTreeMap<String, BTreeSet<&'static str>>,
-    table: &str,
-    key: &str,
-    span: &Range<usize>,
+    unknown: &Unknown,
 ) -> Problem {
+    let Unknown { table, key, span, is_table } = unknown;
     let here = known.get(table).cloned().unwrap_or_default();
     let place =
         if table.is_empty() { "the top of the file".to_owned() } else { format!("[{table}]") };
@@ -578,8 +590,16 @@ fn unknown_key(
     if let Some(near) = nearest(key, here.iter().copied()) {
         return problem.help(format!("did you mean \"{near}\"?"));
     }
+    // A domain without quotes falls apart at its dots.
+    let of_domain = ["hosts", "components"].iter().find_map(|kind| {
+        let name = table.strip_prefix(kind)?.strip_prefix('.')?;
+        (*is_table && !name.contains(['.', '"'])).then(|| format!("[{kind}.\"{name}.{key}\"]"))
+    });
+    if let Some(quoted) = of_domain {
+        return problem.help(format!("quote the domain whole, as in {quoted}"));
+    }
     let elsewhere =
-        known.iter().find(|(_, keys)| keys.contains(key)).map(|(table, _)| table.as_str());
+        known.iter().find(|(_, keys)| keys.contains(key.as_str())).map(|(table, _)| table.as_str());
     match elsewhere {
         Some("") => problem
             .help(format!("\"{key}\" belongs at the top of the file, before the first [table]")),

@@ -305,7 +305,11 @@ impl AllowanceRule {
 
 impl Grant {
     pub fn shown(&self) -> String {
-        format!("grant = {}, to = {}", self.value, shown(&self.conditions))
+        let value = match self.value {
+            u64::MAX => "\"unlimited\"".to_owned(),
+            value => value.to_string(),
+        };
+        format!("grant = {value}, to = {}", shown(&self.conditions))
     }
 }
 

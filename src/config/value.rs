@@ -197,6 +197,13 @@ impl IpNet {
     }
 }
 
+/// The network that an IPv6 address without its final `::` was probably to be.
+fn completed(address: &str, prefix: Option<&str>) -> Option<IpNet> {
+    let missing = address.contains(':') && !address.contains("::");
+    let address = format!("{address}::").parse().ok().filter(|_| missing)?;
+    IpNet::new(address, prefix.map_or(Ok(128), str::parse).ok()?)
+}
+
 fn mask_v4(prefix: u8) -> Option<u32> {
     (prefix <= 32).then(|| u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0))
 }
@@ -213,8 +220,13 @@ impl FromStr for IpNet {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr =
-            address.parse().map_err(|_| format!("\"{address}\" is not an IP address"))?;
+        let address: IpAddr = address.parse().map_err(|_| {
+            let wrong = format!("\"{address}\" is not an IP address");
+            match completed(address, prefix) {
+                Some(net) => format!("{wrong} (did you mean \"{net}\"?)"),
+                None => wrong,
+            }
+        })?;
         let whole = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             Some(prefix) => {

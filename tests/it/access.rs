@@ -71,7 +71,8 @@ fn a_reload_ends_the_sessions_of_those_who_may_not_stay() {
 #[test]
 fn an_allowance_bounds_sessions_by_account() {
     let server = Server::start_with(
-        "sessions_per_account_max = \"few\"\n[allowances]\n\
+        "sessions_per_account_max = \"few\"\nsign_in = [{ allow = \"local\" }]\n\
+         [log.levels]\n\"coucou::access\" = \"debug\"\n[allowances]\n\
          few = [{ grant = 1, to = { user = \"bob\" } }, { grant = 2 }]\n",
     );
     let _first = server.sign_in("bob@example.org/a");
@@ -80,6 +81,11 @@ fn an_allowance_bounds_sessions_by_account() {
     assert_eq!(second.ask("b", bind).get("type"), Some("error"));
     let _one = server.sign_in("alice@example.org/a");
     drop(server.sign_in("alice@example.org/b"));
+    // At this level the log tells of every decision what `access test` would.
+    let log = server.log();
+    let told = "allowed by line 14: bob@example.org is of a host of ours (acl local)";
+    let told = told.replace("14", &line(&server, "sign_in").to_string());
+    assert!(log.contains(&told), "{log}");
 }
 
 #[test]

@@ -199,3 +199,17 @@ fn every_place_is_a_setting_or_will_be() {
     assert!(place_of("admin.access").administers);
     assert!(place_of("hosts.\"a.org\".registration.ip_access").registers);
 }
+
+/// 5. Hosts in the wrong form, a wrong network: told with line, column and what was meant.
+#[test]
+fn a5_5_wrong_forms_have_their_place_and_remedy() {
+    let error = config::parse("[hosts.geocoucou.im]\n", Path::new("/c.toml")).unwrap_err();
+    let problem = &error.problems[0];
+    assert_eq!((problem.line, problem.column), (1, 18), "{problem}");
+    assert!(problem.help.as_deref().unwrap().contains("[hosts.\"geocoucou.im\"]"), "{problem}");
+    let text = "[acl]\nhome = { ip = \"2001:41d0:305:2100:9789/56\" }\n[hosts.\"a.org\"]\n";
+    let error = config::parse(text, Path::new("/c.toml")).unwrap_err();
+    let problem = &error.problems[0];
+    assert_eq!((problem.line, problem.column), (2, 15));
+    assert!(problem.found.contains("did you mean \"2001:41d0:305:2100::/56\"?"), "{problem}");
+}

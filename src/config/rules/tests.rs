@@ -73,6 +73,7 @@ fn entries_keep_their_order_and_lines() {
     assert_eq!(rule.entries.iter().map(|e| e.line).collect::<Vec<_>>(), [Some(5), Some(7)]);
     let values: Vec<_> = config.rules.allowances["n"].grants.iter().map(|g| g.value).collect();
     assert_eq!(values, [3, 1024, u64::MAX]);
+    assert!(config.rules.allowances["n"].shown().contains("grant = \"unlimited\", to = \"all\""));
 }
 
 #[test]

@@ -205,6 +205,20 @@ fn a_lock_shuts_out_tokens_too() {
     play(&mut world, &format!("{script}\n{refused}"));
 }
 
+/// Neither used nor renewed: it is good again when the rules change.
+#[test]
+fn rules_refuse_tokens_without_using_them_up() {
+    let mut world = World::plain();
+    let token = obtain(&mut world, "HT-SHA-256-NONE");
+    world.shut = true;
+    world.asked.clear();
+    let script = by_token("HT-SHA-256-NONE", &token, b"", "", "");
+    play(&mut world, &format!("{script}\n< <failure {{}}\n! refused account-disabled"));
+    assert_eq!(world.asked, ["tokens"]);
+    world.shut = false;
+    play(&mut world, &format!("{script}\n< <success {{}}"));
+}
+
 #[test]
 fn tokens_must_be_presented_as_such() {
     let mut world = World::plain();

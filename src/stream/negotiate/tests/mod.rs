@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::*;
+use crate::access::rule::Decision;
 use crate::auth::credentials::{ITERATIONS_MIN, Password, ScramKeys};
 use crate::auth::{AgentId, Credentials, Hash, MechanismName, Plus, Tokens};
 use crate::jid::{BareJid, Jid};
@@ -47,8 +48,26 @@ struct World {
     /// The last resource that was asked for.
     bind: Option<BindRequest>,
     established: Option<Established>,
+    /// The rules let nobody in.
+    shut: bool,
     /// Kinds of all questions, in order.
     asked: Vec<&'static str>,
+}
+
+/// What [`World`] is to those who knock.
+struct Gate {
+    policy: Arc<HostPolicy>,
+    shut: bool,
+}
+
+impl Hosts for Gate {
+    fn host(&self, domain: &str) -> Option<Arc<HostPolicy>> {
+        (domain == &*self.policy.domain).then(|| Arc::clone(&self.policy))
+    }
+
+    fn admits(&self, _account: &BareJid) -> Decision {
+        Decision { allowed: !self.shut, ..Decision::open() }
+    }
 }
 
 impl World {
@@ -86,6 +105,7 @@ impl World {
             instead: Vec::new(),
             bind: None,
             established: None,
+            shut: false,
             asked: Vec::new(),
         };
         world.register("romeo@example.org", &Hash::ALL);
@@ -119,8 +139,7 @@ impl World {
     }
 
     fn hosts(&self) -> Arc<dyn Hosts> {
-        let policy = Arc::new(self.policy.clone());
-        Arc::new(move |domain: &str| (domain == &*policy.domain).then(|| Arc::clone(&policy)))
+        Arc::new(Gate { policy: Arc::new(self.policy.clone()), shut: self.shut })
     }
 
     fn answer(&mut self, ask: Ask) -> Answer {

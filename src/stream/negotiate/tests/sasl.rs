@@ -271,6 +271,48 @@ fn the_owner_of_a_locked_account_is_told_so_and_nobody_else() {
     play(&mut world, &script);
 }
 
+/// Rules are asked where the secret is proved, whatever the mechanism: nothing is stored, resumed or
+/// bound for those whom they refuse, and guessers learn nothing of them.
+#[test]
+fn rules_refuse_who_has_proved_the_secret() {
+    let text = "the rules of this server do not let this account sign in from here";
+    let mut world = World::new();
+    world.shut = true;
+    let script = format!(
+        "{CHOOSE}
+         > <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHdyb25n</auth>
+         < <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>
+         ! refused not-authorized
+         > <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHBlbmNpbA==</auth>
+         < <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><account-disabled/>
+         <text>{text}</text></failure>
+         ! refused account-disabled"
+    );
+    play(&mut world, &script);
+    world.asked.clear();
+    let script = format!(
+        "{CHOOSE}
+         > <authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'>
+         <initial-response>AHJvbWVvAHBlbmNpbA==</initial-response>
+         <resume xmlns='urn:xmpp:sm:3' previd='some-long-sm-id' h='12'/>
+         <bind xmlns='urn:xmpp:bind:0'/></authenticate>
+         < <failure xmlns='urn:xmpp:sasl:2'><account-disabled xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
+         <text>{text}</text></failure>
+         ! refused account-disabled"
+    );
+    play(&mut world, &script);
+    assert_eq!(world.asked, ["credentials", "plain"]);
+
+    world.policy.mechanisms = vec![MechanismName::Anonymous];
+    let script = format!(
+        "{CHOOSE}
+         > <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>
+         < <failure {{}}
+         ! refused account-disabled"
+    );
+    play(&mut world, &script);
+}
+
 /// The whole conversation with a guesser, with every hole closed: what is asked of the store and
 /// the shape of every message are the same whether the account exists or not.
 #[test]
