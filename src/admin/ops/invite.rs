@@ -345,6 +345,11 @@ impl Operation for Show {
         self.id.to_string()
     }
 
+    /// A number says nothing of the host.
+    fn host(&self) -> Option<String> {
+        None
+    }
+
     async fn run(self, cx: &Context) -> Result<Shown, Refusal> {
         let id = InviteId(self.id);
         let row = cx.store().invites().get(id).await?.ok_or_else(|| unknown(self.id))?;
@@ -386,6 +391,12 @@ impl Operation for Revoke {
             (None, Some(id)) => id.to_string(),
             (None, None) => String::new(),
         }
+    }
+
+    /// A number or a token says nothing of the host.
+    fn host(&self) -> Option<String> {
+        let inviter = self.inviter.as_deref()?;
+        BareJid::parse(inviter).ok().map(|jid| jid.domain().to_owned())
     }
 
     fn to_wire(&self) -> Value {
