@@ -13,6 +13,7 @@ use super::export::{self, OnExisting};
 use super::failure::Failure;
 use super::output::{Output, clean};
 use super::place::shell_word;
+use crate::access::lint::{self, Severity};
 use crate::config::import::{self, Imported, Kind, Note, World};
 use crate::config::{Choice as _, Problem};
 use crate::net::certs::{CertSet, CertSource};
@@ -74,7 +75,8 @@ impl Import {
                 .help("name another file with -o, or overwrite this one with --force"));
         }
         let text = read(&self.file).map_err(unreadable)?;
-        let imported = import::ejabberd(&text, &self.file, &config, &Machine)?;
+        let mut imported = import::ejabberd(&text, &self.file, &config, &Machine)?;
+        examine(&mut imported, &config)?;
         let Imported { toml, notes, warnings, .. } = imported;
         if !self.dry_run {
             write(&config, &toml, self.force).map_err(|error| {
@@ -92,6 +94,34 @@ impl Import {
         let all = self.all;
         out.show(&report, |report| told(report, all))
     }
+}
+
+/// Asks about the rules what `coucou check` asks. Entries with which a file would not pass do
+/// nothing, or too much, and are left out.
+fn examine(imported: &mut Imported, config: &Path) -> Result<(), Failure> {
+    // What is left out may lay bare what it hid.
+    const ROUNDS_MAX: usize = 8;
+    for _ in 0..ROUNDS_MAX {
+        let mut changed = false;
+        for finding in lint::lint(&imported.config, None) {
+            let Some(line) = finding.line else { continue };
+            let in_rule = ["access.", "allowances."].iter().any(|of| finding.key.starts_with(of));
+            let leave = match finding.severity {
+                Severity::Refused => true,
+                Severity::Error => in_rule,
+                Severity::Warning => false,
+            };
+            let left = leave && imported.leave_out(line);
+            let found = if left { format!("{}; left out", finding.found) } else { finding.found };
+            imported.fault(line, &found, &finding.remedy);
+            changed |= left;
+        }
+        if !changed {
+            break;
+        }
+        imported.read_again(config)?;
+    }
+    Ok(())
 }
 
 /// The machine that the import runs on.

@@ -2,7 +2,7 @@
 //! `shaper` values, and the options that name them.
 
 use super::acl::{Condition, scoped_name};
-use super::draft::{Origin, list, name, text};
+use super::draft::{Origin, name, rows, text};
 use super::read::is_infinity;
 use super::source::{Entry, Host, joined};
 use super::yaml::{Node, Place, Value};
@@ -117,7 +117,7 @@ impl Import<'_> {
         if entries.is_empty() {
             return Some("[{ deny = \"all\" }]".to_owned());
         }
-        Some(list(&entries))
+        Some(rows(&entries))
     }
 
     /// Who an entry is for.
@@ -372,7 +372,7 @@ fn grant_list(grants: &[(u64, String)]) -> String {
             }
         })
         .collect();
-    list(&lines)
+    rows(&lines)
 }
 
 fn rules_of(rules: Option<&Entry>, old: Option<&Entry>) -> Option<Entry> {

@@ -203,14 +203,26 @@ pub(super) fn text(text: &str) -> String {
     out
 }
 
+/// A list of TOML values, each on a line of its own unless there is but one.
+pub(super) fn rows(values: &[String]) -> String {
+    match values {
+        [_] | [] => format!("[{}]", values.concat()),
+        _ => broken(values),
+    }
+}
+
+fn broken(values: &[String]) -> String {
+    let lines: Vec<String> = values.iter().map(|value| format!("    {value},")).collect();
+    format!("[\n{}\n]", lines.join("\n"))
+}
+
 /// A list of TOML values: on one line if it fits.
 pub(super) fn list(values: &[String]) -> String {
     let line = format!("[{}]", values.join(", "));
     if line.len() <= 80 && !line.contains('\n') {
         return line;
     }
-    let lines: Vec<String> = values.iter().map(|value| format!("    {value},")).collect();
-    format!("[\n{}\n]", lines.join("\n"))
+    broken(values)
 }
 
 /// A comment may hold neither line ends nor other control characters.

@@ -86,6 +86,41 @@ impl Imported {
     }
 }
 
+impl Imported {
+    /// Takes an entry of a rule out of the new file, as a comment in its place. Lines keep their
+    /// numbers; [`Imported::read_again`] brings it into [`Imported::config`].
+    pub fn leave_out(&mut self, line: usize) -> bool {
+        let Some(text) = self.toml.lines().nth(line.saturating_sub(1)) else { return false };
+        let entry = text.trim();
+        let left = if entry.starts_with("{ ") && entry.ends_with("},") {
+            format!("    # left out: {entry}")
+        } else if let Some((name, rest)) = entry.split_once(" = [{ ")
+            && self.toml.contains("[access]")
+        {
+            let comment = rest.rfind("  # ").map_or("", |at| &rest[at..]);
+            format!("{name} = [{{ deny = \"all\" }}]{comment}")
+        } else {
+            return false;
+        };
+        let lines = self.toml.lines().enumerate();
+        let lines = lines.map(|(at, old)| if at + 1 == line { left.as_str() } else { old });
+        let toml = lines.collect::<Vec<_>>().join("\n") + "\n";
+        let changed = toml != self.toml;
+        self.toml = toml;
+        changed
+    }
+
+    /// Reads the new file after something was left out of it.
+    ///
+    /// # Errors
+    /// What is wrong with it now.
+    pub fn read_again(&mut self, target: &Path) -> Result<(), ConfigError> {
+        let checked = super::parse(&self.toml, target)?;
+        self.config = checked.config;
+        Ok(())
+    }
+}
+
 /// The source's order.
 fn sort(notes: &mut [Note]) {
     notes.sort_by_key(|note| (note.file.clone(), note.line, note.column));
