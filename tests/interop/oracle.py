@@ -32,7 +32,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 60
 LETTERS = {"allow": "a", "deny": "d"}
 # Asked of the program itself.
-DECISIONS = 240
+DECISIONS = 220
 PASSWORD = "Vb7-quartz-Lemur-91-Fjord"
 
 
@@ -153,16 +153,11 @@ class Coucou:
         self.cli("import", str(self.directory / "ejabberd.yml"))
         config = self.directory / "coucou.toml"
         config.write_text(f'data_dir = "."\n{config.read_text()}')
-        for member in ["carol@geocoucou.im", "claire@public.geocoucou.im"]:
-            self.cli("account", "add", member, "--generate")
         self.process = subprocess.Popen(
             [self.binary, "serve", "--config", str(config)], stdin=subprocess.DEVNULL,
             stdout=open(self.directory / "serve.out", "wb"), stderr=subprocess.STDOUT,
         )
         wait_until("Coucou's listener", lambda: accepts(self.port))
-        for host, member in [("geocoucou.im", "carol"), ("public.geocoucou.im", "claire")]:
-            self.cli("api", "srg_create", "group=staff", f"host={host}", "label=staff", "description=", "display=")
-            self.cli("api", "srg_user_add", f"user={member}", f"host={host}", "group=staff", f"grouphost={host}")
 
     def decide(self, rule: str, host: str, user: str, ip: str) -> str:
         asked = ["access", "test", rule, "--host", host, "--json"]
@@ -280,7 +275,8 @@ def main() -> int:
                 (rule, host, user, ip, verdict)
                 for (host, user, ip, _), answers in zip(asked, verdicts)
                 for rule, verdict in zip(rules, answers)
-                if verdict != "-"
+                # Groups are asked by `cargo test`; a bare name is a user's for the command.
+                if verdict != "-" and "staff" not in rule and ("@" in user or user == "-")
             ]
             sample = every[:: len(every) // DECISIONS]
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
