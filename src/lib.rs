@@ -54,6 +54,7 @@ pub mod delivery;
 pub mod features;
 pub mod http;
 pub mod jid;
+pub mod muc;
 pub mod net;
 pub mod router;
 pub mod server;
