@@ -3,7 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::archive::retention::{self, Limits};
+use super::archive::retention;
 use super::resume::log::SmLog;
 use super::writer::Tx;
 use super::{AccountId, Store, StoreError, devices, groups, invites, offline, registrations};
@@ -370,13 +370,7 @@ fn erase_small(tx: &mut Tx<'_>, id: AccountId) -> Result<(), StoreError> {
 
 /// Removes a piece of an account that is being erased; false when it was the last.
 fn erase_step(tx: &mut Tx<'_>, id: AccountId) -> Result<bool, StoreError> {
-    let everything = Limits { before: Some(i64::MAX), bytes_max: None };
-    if offline::clear_step(tx, id)? || retention::step(tx, id.0, everything)?.is_some() {
-        return Ok(true);
-    }
-    // What was appended while the account was being erased.
-    retention::settle(tx)?;
-    if retention::step(tx, id.0, everything)?.is_some() {
+    if offline::clear_step(tx, id)? || retention::clear_step(tx, id.0)? {
         return Ok(true);
     }
     tx.prepare_cached("DELETE FROM accounts WHERE id = ?1 AND erasing = 1")?.execute([id.0])?;

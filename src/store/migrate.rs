@@ -8,8 +8,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Step `n` leads from version `n` to `n + 1`; version 0 is the empty file.
-const STEPS: &[&str] =
-    &[include_str!("migrations/001_start.sql"), include_str!("migrations/002_operators.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/001_start.sql"),
+    include_str!("migrations/002_operators.sql"),
+    include_str!("migrations/003_rooms.sql"),
+];
 
 /// The version this program writes.
 pub(super) const KNOWN: i64 = STEPS.len() as i64;

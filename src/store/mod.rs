@@ -47,6 +47,7 @@ pub mod push;
 pub mod registrations;
 pub mod reports;
 pub mod resume;
+pub mod rooms;
 pub mod rosters;
 pub mod survey;
 pub mod vcards;
@@ -253,6 +254,7 @@ impl Store {
         )?;
         while writer.prepare(accounts::erase_interrupted)? {}
         while writer.prepare(registrations::fill_skeletons)? {}
+        while writer.prepare(rooms::erase_interrupted)? {}
         let hot = Hot::new(dir.path());
         let readers = Readers::new(dir.path(), tail, options.readers_max);
         let thread = std::thread::Builder::new()

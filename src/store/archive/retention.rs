@@ -121,6 +121,18 @@ fn subtract(
     Ok(Some(expired))
 }
 
+/// Removes a piece of a whole archive, what is still in the tail included; false when it was the
+/// last.
+pub(in crate::store) fn clear_step(tx: &mut Tx<'_>, owner: i64) -> Result<bool, StoreError> {
+    let everything = Limits { before: Some(i64::MAX), bytes_max: None };
+    if step(tx, owner, everything)?.is_some() {
+        return Ok(true);
+    }
+    // What was appended meanwhile.
+    settle(tx)?;
+    Ok(step(tx, owner, everything)?.is_some())
+}
+
 /// Merges the tail, unless it is empty already.
 pub(in crate::store) fn settle(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     tail::merge(tx)
