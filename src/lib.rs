@@ -13,7 +13,7 @@
 //! | [`admin`] | operators' acts, defined once, and the doors they come in by |
 //! | [`stream`] | one task per connection: negotiation, stream management, components |
 //! | [`delivery`] | the two ordered pipelines, of sender and of receiver |
-//! | [`features`] | what a stanza means: one file per feature |
+//! | [`features`], [`muc`] | what a stanza means: one file per feature; rooms |
 //! | [`router`] | from an address to a mailbox: sessions and services |
 //! | [`auth`], [`access`] | who somebody is; what they may do, and what it may cost us |
 //! | [`store`], [`net`] | disk; sockets, TLS and certificates |

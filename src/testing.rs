@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::delivery::{outbound, presence, route};
 use crate::features::Outbox;
 use crate::jid::{BareJid, Jid};
+use crate::muc;
 use crate::router::{Mailbox, Router, Service, Session};
 use crate::stanza::Stanza;
 use crate::store::{AccountId, Store, StoreOptions};
@@ -42,8 +43,10 @@ impl World {
     fn with(config: Config) -> World {
         let dir = TempDir::new().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let router = Router::new(Arc::new(config), store);
+        muc::service::install(&router, &[]);
         World {
-            router: Router::new(Arc::new(config), store),
+            router,
             clock: AtomicI64::new(1_795_608_000_000_000),
             sessions: AtomicU64::new(1),
             _dir: dir,

@@ -11,6 +11,7 @@ use super::model::{
 };
 use super::raw::Table;
 use super::registration::registration;
+use super::room;
 use super::rules::Allowance;
 use super::value;
 
@@ -47,6 +48,7 @@ pub(super) fn host(table: &mut Table<'_, '_>, domain: String, data_dir: &Path) -
         blocklist_max: table.count("blocklist_max", 1000, 0..=100_000) as usize,
         push: table.section("push", push),
         invites: table.section("invites", |table| invites(table, &domain)),
+        rooms: table.section("rooms", room::rooms),
         guest: self::guest(table, guest),
         domain,
     }

@@ -19,6 +19,7 @@ pub mod model;
 mod problem;
 mod raw;
 pub mod registration;
+pub mod room;
 pub mod rules;
 mod show;
 mod template;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::backup::Backups;
 use super::raw::Setting;
 use super::registration::Registration;
+use super::room::Rooms;
 use super::rules::{Access, Allowance, Rules};
 use super::value::{IpNet, Secret};
 use super::web::{Api, Http};
@@ -51,6 +52,11 @@ impl Config {
     /// The host that serves `domain`, which must be normalised as in [`HostConfig::domain`].
     pub fn host(&self, domain: &str) -> Option<&Arc<HostConfig>> {
         self.hosts.iter().find(|host| host.domain == domain)
+    }
+
+    /// The host whose rooms are at `domain`.
+    pub fn host_of_rooms(&self, domain: &str) -> Option<&Arc<HostConfig>> {
+        self.hosts.iter().find(|host| host.services.conference.as_deref() == Some(domain))
     }
 
     /// The component that serves `domain`, if one is declared.
@@ -264,6 +270,7 @@ pub struct HostConfig {
     pub blocklist_max: usize,
     pub push: Push,
     pub invites: Invites,
+    pub rooms: Rooms,
     pub guest: Guest,
 }
 

@@ -15,13 +15,12 @@ use crate::features::{
 };
 use crate::jid::Jid;
 use crate::router::sessions::{Flag, SessionList};
-use crate::router::{Control, Item, Router, Session};
+use crate::router::{Item, Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
 use crate::store::{Busy, CopyForm, MessageFlags, MessageRow};
 use crate::time::Now;
 use crate::xml::ns;
-use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// Who gets a message, by RFC 6121 §8.5.
 enum Receivers {
@@ -231,16 +230,6 @@ pub async fn iq_to_session(router: &Arc<Router>, stanza: Stanza) -> Result<(), S
     }
     super::route::to_session(&session, stanza);
     Ok(())
-}
-
-/// The session's mailbox is full: a reader too slow for what it is sent. It ends; what it did not
-/// get is delivered elsewhere or kept, as at any end of a session.
-pub fn overflow(session: &Session) {
-    if !session.set(Flag::Ended, true) {
-        let text = "Too much is waiting for you; read faster.";
-        let error = StreamError::with_text(StreamCondition::ResourceConstraint, text);
-        session.mailbox.control(Control::Close(error));
-    }
 }
 
 /// XEP-0198 §5: what a session that has ended never acknowledged is treated as sent to an

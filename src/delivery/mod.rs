@@ -91,7 +91,7 @@ impl Envelope {
             }
             Ok(_) => true,
             Err(_) => {
-                inbound::overflow(session);
+                session.overflow();
                 false
             }
         }

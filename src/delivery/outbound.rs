@@ -139,6 +139,13 @@ async fn onward(
             inbound::keep(router, &env, MessageFlags::default()).await?;
             route::to_service(&service, env.stanza)
         }
+        Target::Own(service) => {
+            inbound::keep(router, &env, MessageFlags::default()).await?;
+            // Its own row, if it writes one, is the first to hold the message.
+            let received = if env.for_sender { None } else { env.received };
+            route::to_own(router, &*service, env.stanza, received, out, now).await;
+            Ok(())
+        }
         Target::Absent | Target::Remote => {
             inbound::keep(router, &env, MessageFlags::default()).await?;
             Err(StanzaError::new(Condition::RemoteServerNotFound))
@@ -182,6 +189,10 @@ async fn iq_request(
         }
         Target::Account(_) => inbound::iq_to_session(router, stanza).await,
         Target::Service(service) => route::to_service(&service, stanza),
+        Target::Own(service) => {
+            route::to_own(router, &*service, stanza, None, out, now).await;
+            Ok(())
+        }
         Target::Absent | Target::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
     }
 }

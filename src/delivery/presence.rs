@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::inbound::overflow;
 use super::{accounts, groups, route};
 use crate::config::model::HostConfig;
 use crate::features::subscription::{self, Request, State, Step, Tell};
@@ -251,7 +250,7 @@ fn to_sessions(router: &Router, account: &BareJid, stanza: Stanza, to: fn(&Sessi
     for session in router.sessions.of(account.as_str()).iter().filter(|session| to(session)) {
         let item = Item { stanza: Arc::clone(&stanza), stored: None, offline: false };
         if session.deliver(item).is_err() {
-            overflow(session);
+            session.overflow();
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{Envelope, inbound, iq, presence};
 use crate::features::{Actor, Outbox, Outgoing, archive, push};
-use crate::router::{Item, Router, Service, Session, Target};
+use crate::router::{Call, Item, Local, Router, Service, Session, Target};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Kind, Stanza, Type};
+use crate::store::SmReceived;
 use crate::time::Now;
 
 /// How often a stanza may beget others. Two features that answer each other end here.
@@ -37,7 +38,7 @@ pub async fn drain(router: &Arc<Router>, out: Outbox, now: Now) {
 pub fn to_session(session: &Arc<Session>, stanza: Stanza) {
     let item = Item { stanza: Arc::new(stanza), stored: None, offline: false };
     if session.deliver(item).is_err() {
-        inbound::overflow(session);
+        session.overflow();
     }
 }
 
@@ -49,6 +50,19 @@ pub fn to_service(service: &Service, stanza: Stanza) -> Result<(), StanzaError> 
         .push(item)
         .map(drop)
         .map_err(|_| StanzaError::new(Condition::ResourceConstraint))
+}
+
+/// Has a service of our own take a stanza; what it says to that goes to `out`.
+pub async fn to_own(
+    router: &Arc<Router>,
+    service: &dyn Local,
+    stanza: Stanza,
+    received: Option<SmReceived>,
+    out: &Outbox,
+    now: Now,
+) {
+    let answers = service.take(router, Call { stanza, received, now }).await;
+    answers.into_iter().for_each(|answer| out.push(answer));
 }
 
 /// Routes a stanza whose `from` has been proved already: a component's, or one of our own making.
@@ -104,6 +118,10 @@ async fn attempt(
             _ => Ok(()),
         },
         Target::Service(service) => to_service(&service, stanza),
+        Target::Own(service) => {
+            to_own(router, &*service, stanza, None, out, now).await;
+            Ok(())
+        }
         Target::Absent | Target::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
     }
 }

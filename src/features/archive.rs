@@ -18,13 +18,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::jid::BareJid;
-use crate::router::Session;
+use bytes::Bytes;
+
+use crate::jid::{BareJid, Jid};
 use crate::router::sessions::Flag;
+use crate::router::{Router, Session};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Stanza, Type, rsm};
-use crate::store::StoreError;
 use crate::store::archive::{Archived, Bounds, Page};
+use crate::store::{AccountId, MessageId, StoreError};
 use crate::xml::element::Element;
 use crate::xml::{ns, write};
 
@@ -88,7 +90,7 @@ fn form_of_host<'a>(_: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
 }
 
 fn asked(search: bool) -> Reply {
-    Reply::Result(Element::new("query", ns::MAM2).with(query::fields(search)))
+    Reply::Result(query_form(search))
 }
 
 /// Nothing is in a host's archive, so no id is either.
@@ -110,33 +112,78 @@ fn metadata_of_host<'a>(_: &'a Ctx<'a>, _: Iq) -> Handled<'a> {
 fn query<'a>(cx: &'a Ctx<'a>, iq: Iq) -> Handled<'a> {
     Box::pin(async move {
         let session = owner(cx)?;
-        let query = Query::read(&iq.payload, session.account, cx.host.archive.search)?;
-        let mut page = match cx.router.store.archive().page(query.rows.clone()).await {
-            // An id in the query is not in this archive.
-            Err(StoreError::NotFound) => return Err(Condition::ItemNotFound.into()),
-            page => page?,
+        let reader = Reader {
+            owner: session.account,
+            archive: session.jid.bare(),
+            to: session.jid.clone(),
+            search: cx.host.archive.search,
         };
+        let answer = page(cx.router, &reader, &iq.payload, |item| item.stanza).await?;
         // What waits for the session it has read here; see `offline`.
-        if query.is_catch_up() {
+        if answer.is_catch_up {
             session.set(Flag::ReadsArchive, true);
         }
-        let bytes_max = cx.router.config.load().limits.mailbox_bytes_max / 2;
-        trim(&mut page, query.is_backwards(), bytes_max);
-        if query.is_backwards() && !page.complete {
-            // Optional in RSM, and slixmpp takes the index of the newest page for the end of all.
-            page.index = None;
-        }
-        let fin = fin(&page, query.rows.rsm.max);
-        let account = session.jid.bare();
-        let results =
-            page.items.iter().map(|item| result(item, query.id.as_deref(), &account, session));
-        if query.flip {
-            results.rev().for_each(|stanza| cx.out.push_to(session, stanza));
-        } else {
-            results.for_each(|stanza| cx.out.push_to(session, stanza));
-        }
-        Ok(Reply::Result(fin))
+        answer.messages.into_iter().for_each(|stanza| cx.out.push_to(session, stanza));
+        Ok(Reply::Result(answer.fin))
     })
+}
+
+/// Who reads which archive.
+pub struct Reader {
+    /// Whose archive it is: an account's, or a room's.
+    pub owner: AccountId,
+    pub archive: BareJid,
+    pub to: Jid,
+    /// Whether it can be searched.
+    pub search: bool,
+}
+
+/// What answers a query.
+pub struct Answer {
+    /// The messages of the page, in the order wanted.
+    pub messages: Vec<Stanza>,
+    /// The payload of the result that follows them.
+    pub fin: Element,
+    pub is_catch_up: bool,
+}
+
+/// Answers `<query/>`. `shown` makes of a stored stanza what the reader may see of it.
+///
+/// # Errors
+/// What is wrong with the query.
+pub async fn page(
+    router: &Router,
+    reader: &Reader,
+    query: &Element,
+    shown: impl Fn(Archived) -> Bytes,
+) -> Result<Answer, StanzaError> {
+    let query = Query::read(query, reader.owner, reader.search)?;
+    let mut page = match router.store.archive().page(query.rows.clone()).await {
+        // An id in the query is not in this archive.
+        Err(StoreError::NotFound) => return Err(Condition::ItemNotFound.into()),
+        page => page?,
+    };
+    let bytes_max = router.config.load().limits.mailbox_bytes_max / 2;
+    trim(&mut page, query.is_backwards(), bytes_max);
+    if query.is_backwards() && !page.complete {
+        // Optional in RSM, and slixmpp takes the index of the newest page for the end of all.
+        page.index = None;
+    }
+    let fin = fin(&page, query.rows.rsm.max);
+    let messages = page.items.into_iter().map(|item| {
+        let id = item.id;
+        result(id, &shown(item), query.id.as_deref(), reader)
+    });
+    let mut messages: Vec<Stanza> = messages.collect();
+    if query.flip {
+        messages.reverse();
+    }
+    Ok(Answer { messages, fin, is_catch_up: query.is_catch_up() })
+}
+
+/// The form that tells which fields a query may have.
+pub fn query_form(search: bool) -> Element {
+    Element::new("query", ns::MAM2).with(query::fields(search))
 }
 
 /// Cuts the page where it would not fit into the session's mailbox; the rest is another page.
@@ -166,20 +213,20 @@ fn trim(page: &mut Page, backwards: bool, bytes_max: usize) {
 }
 
 /// One message of a page (§4.2).
-fn result(item: &Archived, query_id: Option<&str>, account: &BareJid, session: &Session) -> Stanza {
-    let mut payload = Vec::with_capacity(item.stanza.len() + 256);
+fn result(id: MessageId, stanza: &[u8], query_id: Option<&str>, reader: &Reader) -> Stanza {
+    let mut payload = Vec::with_capacity(stanza.len() + 256);
     payload.extend_from_slice(b"<result xmlns='urn:xmpp:mam:2'");
     if let Some(query_id) = query_id {
         write::attribute(&mut payload, "queryid", query_id);
     }
-    write::attribute(&mut payload, "id", &item.id.to_string());
+    write::attribute(&mut payload, "id", &id.to_string());
     payload
         .extend_from_slice(b"><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay'");
-    write::attribute(&mut payload, "stamp", &item.id.time().to_xmpp());
+    write::attribute(&mut payload, "stamp", &id.time().to_xmpp());
     payload.extend_from_slice(b"/>");
-    payload.extend_from_slice(&item.stanza);
+    payload.extend_from_slice(stanza);
     payload.extend_from_slice(b"</forwarded></result>");
-    let (from, to) = (Some(account.clone().into()), Some(session.jid.clone()));
+    let (from, to) = (Some(reader.archive.clone().into()), Some(reader.to.clone()));
     Stanza::message(Type::Normal, from, to, []).with(&payload)
 }
 

@@ -1,9 +1,9 @@
 //! Roles and affiliations, asked for and set (XEP-0045 §8.2–§8.5, §9).
 
 use super::affiliation::{Affiliation, Role, may_set_affiliation, may_set_role};
-use super::config::MemberList;
 use super::occupants::{Occupant, Occupants};
 use super::room::{Change, News, Out, Room, Sender, TIES_MAX, Tie};
+use crate::config::room::MemberList;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::Stanza;
 use crate::stanza::error::{Condition, StanzaError};
@@ -326,11 +326,11 @@ impl Room {
 
     /// An occupant's role after its affiliation has changed (§9.3, §9.4, §10.3 to §10.8).
     fn play_role_of(&mut self, nick: &str, old: Affiliation, new: Affiliation) {
-        let (moderated, default) = (self.config.moderated, self.config.default_role());
+        let role = self.role_on_entry(new);
         let Some(occupant) = self.occupants.named_mut(nick) else { return };
         let by_hand = occupant.role == Role::Moderator && old < Affiliation::Admin;
         if !by_hand || new >= Affiliation::Admin {
-            occupant.role = Role::on_entry(new, moderated, default);
+            occupant.role = role;
         }
     }
 

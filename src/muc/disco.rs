@@ -37,7 +37,7 @@ impl Room {
     /// disco#info without a node.
     pub fn info(&self) -> Element {
         let config = &self.config;
-        let archive: &[&str] = if config.archive { ARCHIVE_FEATURES } else { &[] };
+        let archive: &[&str] = if self.archives() { ARCHIVE_FEATURES } else { &[] };
         let either = |yes: bool, on: &'static str, off: &'static str| if yes { on } else { off };
         let kind = [
             either(config.public, "muc_public", "muc_hidden"),
@@ -115,15 +115,13 @@ impl Room {
         if !inside && !open {
             return query;
         }
-        query.with_all(
-            self.occupants.iter().filter(|occupant| self.config.broadcasts(occupant.role)).map(
-                |occupant| {
-                    Element::new("item", ns::DISCO_ITEMS)
-                        .attr("jid", occupant.jid.as_str())
-                        .attr("name", occupant.nick())
-                },
-            ),
-        )
+        query.with_all(self.occupants.iter().filter(|occupant| self.broadcasts(occupant.role)).map(
+            |occupant| {
+                Element::new("item", ns::DISCO_ITEMS)
+                    .attr("jid", occupant.jid.as_str())
+                    .attr("name", occupant.nick())
+            },
+        ))
     }
 
     /// disco#info at the node `x-roomuser-item` (§7.12).

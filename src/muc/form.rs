@@ -1,16 +1,13 @@
 //! The form of a room's settings (XEP-0045 §10.2, and the fields that ejabberd's clients know).
 
-use super::config::{
-    DESCRIPTION_CHARS_MAX, MemberList, PrivateMessages, RoomConfig, TITLE_CHARS_MAX,
-    VisitorPrivateMessages, Whois,
+use crate::config::room::{
+    DESCRIPTION_CHARS_MAX, HISTORY_MAX, MemberList, PrivateMessages, RoomConfig, TITLE_CHARS_MAX,
+    USERS_MAX, VisitorPrivateMessages, Whois,
 };
-use super::history::HISTORY_MAX;
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::forms::{Field, FieldType, Form, FormKind};
 use crate::xml::ns;
 
-/// Most occupants that an owner can allow.
-pub const USERS_MAX: u32 = 5_000;
 /// Characters of a room's password.
 const PASSWORD_CHARS_MAX: usize = 256;
 /// A day.
@@ -108,7 +105,7 @@ const NUMBERS: &[Number] = &[
         var: "muc#maxhistoryfetch",
         label: "Messages shown to those who enter",
         least: 0,
-        most: HISTORY_MAX as u32,
+        most: HISTORY_MAX,
         of: |c| &mut c.history_max,
     },
     Number {

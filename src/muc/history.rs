@@ -11,8 +11,6 @@ use crate::time::Now;
 use crate::xml::element::Element;
 use crate::xml::ns;
 
-/// Most messages that a room can be told to show.
-pub const HISTORY_MAX: usize = 100;
 /// Bytes of messages that a room keeps for those who come.
 const BYTES_MAX: usize = 256 * 1024;
 
@@ -58,7 +56,7 @@ impl History {
     pub fn push(&mut self, at: Now, stanza: Stanza, kept: usize) {
         self.bytes += stanza.wire_len();
         self.past.push_back(Past { at, stanza });
-        while self.past.len() > kept.min(HISTORY_MAX) || self.bytes > BYTES_MAX {
+        while self.past.len() > kept || self.bytes > BYTES_MAX {
             let Some(gone) = self.past.pop_front() else { break };
             self.bytes -= gone.stanza.wire_len();
         }

@@ -1,6 +1,6 @@
 //! Entering a room (XEP-0045 §7.2).
 
-use super::affiliation::{Affiliation, Role};
+use super::affiliation::Affiliation;
 use super::history::Wanted;
 use super::occupant_id;
 use super::occupants::{Cards, Occupant, Occupants, Seat};
@@ -57,8 +57,7 @@ impl Room {
             self.show_others(client, |other| other.jid != jid, out);
         } else {
             let affiliation = self.standing(sender);
-            let role =
-                Role::on_entry(affiliation, self.config.moderated, self.config.default_role());
+            let role = self.role_on_entry(affiliation);
             let empty = Stanza::new(Head::new(Kind::Presence), []);
             let mut occupant = Occupant {
                 jid: nick.clone(),
@@ -177,7 +176,7 @@ impl Room {
         let Some(viewer) = self.occupants.of(client) else { return };
         let open = self.sees_addresses(viewer);
         for other in self.occupants.iter().filter(|other| wanted(other)) {
-            if self.config.broadcasts(other.role) {
+            if self.broadcasts(other.role) {
                 out.send(addressed(other.card(open), client));
             }
         }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::affiliation::{Affiliation, Role};
-use super::config::{PrivateMessages, VisitorPrivateMessages};
 use super::occupants::Occupant;
 use super::room::{Change, Out, Room, Sender, Subject, addressed, cleaned, occupant_id};
+use crate::config::room::{PrivateMessages, VisitorPrivateMessages};
 use crate::jid::Jid;
 use crate::stanza::content::Content;
 use crate::stanza::error::{Condition, ErrorType, StanzaError};
@@ -138,7 +138,7 @@ impl Room {
         now: Now,
         out: &mut Out,
     ) {
-        if self.config.archive && worth_keeping(&said) {
+        if self.archives() && worth_keeping(&said) {
             out.change(Change::Message(Box::new(self.kept(sender, &said)), id));
             let stanza_id = Element::new("stanza-id", ns::SID)
                 .attr("by", self.jid.as_str())
@@ -274,6 +274,29 @@ impl Subject {
         match self.texts.is_empty() {
             true => vec![subject(None, "")],
             false => self.texts.iter().map(|(lang, text)| subject(lang.as_deref(), text)).collect(),
+        }
+    }
+
+    /// As it is stored.
+    pub fn to_json(&self) -> String {
+        let by = self.by.as_ref().map(Jid::as_str);
+        serde_json::json!({ "texts": self.texts, "by": by, "at": self.at.map(|at| at.0) })
+            .to_string()
+    }
+
+    /// What was stored; a room without subject if that cannot be read.
+    pub fn from_json(text: &str) -> Subject {
+        #[derive(serde::Deserialize)]
+        struct Stored {
+            texts: Vec<(Option<String>, String)>,
+            by: Option<String>,
+            at: Option<i64>,
+        }
+        let Ok(stored) = serde_json::from_str::<Stored>(text) else { return Subject::default() };
+        Subject {
+            texts: stored.texts,
+            by: stored.by.and_then(|by| Jid::parse(&by).ok()),
+            at: stored.at.map(Now),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::admin::{Act, Nick};
 use super::affiliation::{Affiliation, Role};
-use super::config::Whois;
 use super::form;
 use super::room::{Change, News, Out, Room, Sender};
+use crate::config::room::Whois;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::Stanza;
 use crate::stanza::error::{Condition, StanzaError};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::affiliation::{Affiliation, Rank, Role};
-use super::config::RoomConfig;
 use super::history::History;
 use super::occupants::{Cards, Occupant, Occupants};
+use crate::config::room::RoomConfig;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::error::{Condition, StanzaError};
 use crate::stanza::{Head, Kind, Stanza, Type};
@@ -189,9 +189,30 @@ impl Room {
         !self.config.is_anonymous() || viewer.role == Role::Moderator
     }
 
-    /// Nobody is in it, and it is not to stay.
+    /// Is the presence of occupants of this role shown to all?
+    pub(super) fn broadcasts(&self, role: Role) -> bool {
+        match role {
+            Role::Moderator => self.config.broadcast_moderators,
+            Role::Participant => self.config.broadcast_participants,
+            Role::Visitor => self.config.broadcast_visitors,
+            Role::None => true,
+        }
+    }
+
+    /// The role of somebody of this affiliation who comes in.
+    pub(super) fn role_on_entry(&self, affiliation: Affiliation) -> Role {
+        let default = if self.config.voice_by_default { Role::Participant } else { Role::Visitor };
+        Role::on_entry(affiliation, self.config.moderated, default)
+    }
+
+    /// Are its messages kept for those who are not there?
+    pub(super) fn archives(&self) -> bool {
+        self.config.archive && self.config.persistent
+    }
+
+    /// Nobody is in it, and it is not to stay, or was never set up.
     pub fn is_over(&self) -> bool {
-        self.occupants.is_empty() && !self.config.persistent
+        self.occupants.is_empty() && (!self.config.persistent || self.locked)
     }
 
     /// `<item/>` of an occupant. `open`: with its address.
@@ -252,7 +273,7 @@ impl Room {
 
     /// The others' part of [`Room::tell`]. `occupant` need not be in the room any more.
     pub(super) fn tell_others(&self, occupant: &Occupant, news: &News<'_>, out: &mut Out) {
-        if !self.config.broadcasts(occupant.role) {
+        if !self.broadcasts(occupant.role) {
             return;
         }
         // Made when the first receiver of their kind turns up.

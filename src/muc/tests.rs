@@ -1,8 +1,8 @@
 //! A room as a conversation: who says what, and what each client gets.
 
 use super::affiliation::{Affiliation, Role};
-use super::config::RoomConfig;
 use super::room::{Change, Out, Room, Sender};
+use crate::config::room::RoomConfig;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::Stanza;
 use crate::store::MessageId;

@@ -26,7 +26,7 @@ use crate::time::Now;
 
 pub use mailbox::{Control, Item, Mailbox};
 pub use places::Places;
-pub use services::{Service, Services};
+pub use services::{Call, Local, Service, Services, Taken};
 pub use sessions::{Session, SessionList, Sessions};
 
 /// What every stream, feature and door shares: settings, disk, sessions and services.
@@ -56,8 +56,10 @@ pub enum Target {
     Host(Arc<HostConfig>),
     /// An account's address on one of our virtual hosts; whether the account exists is the store's knowledge.
     Account(Arc<HostConfig>),
-    /// A connected component or an internal service with a mailbox of its own.
+    /// A connected component, with a mailbox of its own.
     Service(Arc<Service>),
+    /// A service of our own, which answers at once.
+    Own(Arc<dyn Local>),
     /// One of our service names that nobody serves at the moment.
     Absent,
     /// Another server's domain.
@@ -92,6 +94,9 @@ impl Router {
                 None => Target::Host(Arc::clone(host)),
                 Some(_) => Target::Account(Arc::clone(host)),
             };
+        }
+        if let Some(own) = self.services.own(to.domain()) {
+            return Target::Own(own);
         }
         if let Some(service) = self.services.get(to.domain()) {
             return Target::Service(service);

@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::held::Held;
-use super::mailbox::{Full, Item, Mailbox};
+use super::mailbox::{Control, Full, Item, Mailbox};
 use crate::jid::{BareJid, Jid};
 use crate::router::sm::Sm;
 use crate::stanza::Stanza;
 use crate::store::{AccountId, MessageId};
+use crate::xml::stream_error::{StreamCondition, StreamError};
 
 /// The sessions of one account; nearly always one or two.
 pub type SessionList = SmallVec<[Arc<Session>; 2]>;
@@ -142,6 +143,16 @@ impl Session {
             return self.mailbox.push(item).map(Some);
         }
         self.mailbox.push(item).map(Some)
+    }
+
+    /// The mailbox is full: a reader too slow for what it is sent. The session ends; what it did
+    /// not get is delivered elsewhere or kept, as at any end of a session.
+    pub fn overflow(&self) {
+        if !self.set(Flag::Ended, true) {
+            let text = "Too much is waiting for you; read faster.";
+            let error = StreamError::with_text(StreamCondition::ResourceConstraint, text);
+            self.mailbox.control(Control::Close(error));
+        }
     }
 
     /// The user looks, or does not (XEP-0352 §3).

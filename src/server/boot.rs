@@ -15,6 +15,7 @@ use crate::admin::doors::adhoc;
 use crate::admin::jobs::Jobs;
 use crate::auth::ServerSecret;
 use crate::config::{self, Config};
+use crate::muc;
 use crate::net::certs::{CertError, CertSource, CertStore, write_self_signed};
 use crate::net::listen::BindError;
 use crate::net::tls::Acceptor;
@@ -57,6 +58,7 @@ pub async fn start(
     let secret = Arc::new(server_secret(&config.data_dir)?);
     let certs = Arc::new(CertStore::open(cert_sources(&config, Now::read())?)?);
     let router = Router::new(Arc::new(config), store);
+    muc::service::install(&router, &[]);
     let streams = Arc::new(Streams::new(
         Arc::clone(&router),
         Acceptor::new(Arc::clone(&certs), &["xmpp-client"]),
@@ -244,7 +246,7 @@ async fn stop(server: &Arc<Server>) {
     for session in router.sessions.all() {
         session.mailbox.control(Control::Stop);
     }
-    for domain in router.services.domains() {
+    for domain in router.services.connected() {
         if let Some(service) = router.services.get(&domain) {
             service.mailbox.control(Control::Stop);
         }

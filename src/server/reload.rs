@@ -9,6 +9,7 @@ use crate::access::lint;
 use crate::access::rule::Decision;
 use crate::config::history::{Cause, History};
 use crate::config::{self, Change, Config, ConfigError, HostConfig};
+use crate::muc;
 use crate::net::certs::CertSet;
 use crate::router::Control;
 use crate::time::Now;
@@ -63,6 +64,7 @@ impl Server {
 
         self.certs.replace(sources).map_err(BootError::from)?;
         self.router.config.store(Arc::clone(&new));
+        muc::service::install(&self.router, &old.hosts);
         self.telemetry.set_levels(&new.log);
         self.streams.set_limits(&new.limits);
         doors.commit(self, prepared);

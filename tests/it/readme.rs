@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use coucou::{admin, config, features, stream};
+use coucou::{admin, config, features, muc, stream};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -32,7 +32,7 @@ fn the_table_of_specifications_is_what_the_code_says() {
         })
         .collect();
     let xeps = features::ALL.iter().flat_map(|feature| feature.xeps).chain(stream::XEPS);
-    let xeps = xeps.chain(admin::portable::XEPS);
+    let xeps = xeps.chain(admin::portable::XEPS).chain(muc::XEPS);
     let mut coded: Vec<(String, String)> =
         xeps.map(|xep| (format!("{:04}", xep.number), xep.version.to_owned())).collect();
     coded.sort();

@@ -12,7 +12,7 @@ const ROWS: &[&[&str]] = &[
     &["admin"],
     &["stream"],
     &["delivery"],
-    &["features"],
+    &["features", "muc"],
     &["router"],
     &["auth", "access", "net", "store"],
     &["config", "telemetry"],

@@ -138,7 +138,7 @@ fn lists_are_for_those_whom_they_concern() {
     let sent = stage.list(WITCH, "<item role='moderator'/>");
     has(&sent[0], &["nick='firstwitch'", "nick='secondwitch'"]);
     // Where addresses are open, members may know the others: OMEMO needs that.
-    stage.room.config.whois = super::super::config::Whois::Anyone;
+    stage.room.config.whois = crate::config::room::Whois::Anyone;
     has(&stage.list(HAG, "<item affiliation='owner'/>")[0], &["jid='crone1@shakespeare.lit'"]);
     refused(&stage.list(HAG, "<item affiliation='outcast'/>"), "forbidden");
 }

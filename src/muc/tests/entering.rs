@@ -35,7 +35,7 @@ fn addresses_are_for_moderators_where_the_room_is_semi_anonymous() {
 
 #[test]
 fn everybody_sees_addresses_and_is_warned_where_the_room_is_not_anonymous() {
-    let config = RoomConfig { whois: super::super::config::Whois::Anyone, ..RoomConfig::default() };
+    let config = RoomConfig { whois: crate::config::room::Whois::Anyone, ..RoomConfig::default() };
     let mut stage = Stage::coven(config);
     let sent = stage.join("hecate@shakespeare.lit/broom", "hecate");
     has(to(&sent, HAG)[0], &["jid='hecate@shakespeare.lit/broom'"]);

@@ -140,7 +140,7 @@ fn private_messages_reach_one_occupant() {
     refused(&stage.send(WITCH, &whisper("firstwitch", "groupchat")), "bad-request");
     refused(&stage.send(WITCH, &whisper("nobody", "chat")), "item-not-found");
     refused(&stage.send("tybalt@capulet.lit/x", &whisper("firstwitch", "chat")), "not-acceptable");
-    stage.room.config.private_messages = super::super::config::PrivateMessages::Moderators;
+    stage.room.config.private_messages = crate::config::room::PrivateMessages::Moderators;
     refused(&stage.send(HAG, &whisper("firstwitch", "chat")), "forbidden");
     assert_eq!(stage.send(WITCH, &whisper("thirdwitch", "chat")).len(), 1);
 }

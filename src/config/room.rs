@@ -1,9 +1,16 @@
-//! What the owners of a room have decided about it. Stored as JSON, so that a setting added later
-//! finds its default in rooms of before.
+//! Rooms: what a host lets people do with them, and what the owners of a room decide about it. The
+//! latter is stored as JSON, so that a setting added later finds its default in rooms of before.
 
 use serde::{Deserialize, Serialize};
 
-use super::affiliation::Role;
+use super::leaf::Choice;
+use super::raw::Table;
+use super::rules::{Access, Allowance};
+
+/// Most occupants of any room.
+pub const USERS_MAX: u32 = 5_000;
+/// Most messages that a room shows to those who enter.
+pub const HISTORY_MAX: u32 = 100;
 
 /// Characters of a name, and of a description.
 pub const TITLE_CHARS_MAX: usize = 256;
@@ -98,21 +105,6 @@ impl Default for RoomConfig {
 }
 
 impl RoomConfig {
-    /// The role of somebody without affiliation in a moderated room.
-    pub fn default_role(&self) -> Role {
-        if self.voice_by_default { Role::Participant } else { Role::Visitor }
-    }
-
-    /// Is the presence of occupants of this role shown to all?
-    pub fn broadcasts(&self, role: Role) -> bool {
-        match role {
-            Role::Moderator => self.broadcast_moderators,
-            Role::Participant => self.broadcast_participants,
-            Role::Visitor => self.broadcast_visitors,
-            Role::None => true,
-        }
-    }
-
     pub fn is_anonymous(&self) -> bool {
         self.whois == Whois::Moderators
     }
@@ -158,6 +150,92 @@ pub enum MemberList {
     Visitors,
     Participants,
     Moderators,
+}
+
+/// The rooms of a host (XEP-0045).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rooms {
+    /// Who may enter rooms and ask about them.
+    pub access: Access,
+    /// Who may create rooms.
+    pub create: Access,
+    /// Who counts as an owner of every room.
+    pub admin: Access,
+    /// Rooms that one account may own.
+    pub per_account_max: Allowance,
+    /// Settings of a new room.
+    pub default: RoomConfig,
+}
+
+/// Reads `[hosts."X".rooms]`.
+pub(super) fn rooms(table: &mut Table<'_, '_>) -> Rooms {
+    Rooms {
+        access: table.access("access", "all"),
+        create: table.access("create", "local"),
+        admin: table.access("admin", "configure"),
+        per_account_max: table.allowance("per_account_max", 100, 0..=100_000),
+        default: table.section("default", default),
+    }
+}
+
+fn default(table: &mut Table<'_, '_>) -> RoomConfig {
+    let d = RoomConfig::default();
+    RoomConfig {
+        persistent: table.flag("persistent", d.persistent),
+        public: table.flag("public", d.public),
+        public_list: table.flag("public_list", d.public_list),
+        users_max: table.count("users_max", d.users_max, 1..=USERS_MAX),
+        whois: table.choice("whois", d.whois),
+        broadcast_moderators: table.flag("broadcast_moderators", d.broadcast_moderators),
+        broadcast_participants: table.flag("broadcast_participants", d.broadcast_participants),
+        broadcast_visitors: table.flag("broadcast_visitors", d.broadcast_visitors),
+        members_only: table.flag("members_only", d.members_only),
+        moderated: table.flag("moderated", d.moderated),
+        voice_by_default: table.flag("voice_by_default", d.voice_by_default),
+        change_subject: table.flag("change_subject", d.change_subject),
+        private_messages: table.choice("private_messages", d.private_messages),
+        visitor_private_messages: table
+            .choice("visitor_private_messages", d.visitor_private_messages),
+        queries: table.flag("queries", d.queries),
+        invites: table.flag("invites", d.invites),
+        visitor_status: table.flag("visitor_status", d.visitor_status),
+        visitor_nick_change: table.flag("visitor_nick_change", d.visitor_nick_change),
+        voice_requests: table.flag("voice_requests", d.voice_requests),
+        archive: table.flag("archive", d.archive),
+        history_max: table.count("history_max", d.history_max, 0..=HISTORY_MAX),
+        member_list: table.choice("member_list", d.member_list),
+        ..d
+    }
+}
+
+impl Choice for Whois {
+    const ALL: &'static [(&'static str, Whois)] =
+        &[("moderators", Whois::Moderators), ("anyone", Whois::Anyone)];
+}
+
+impl Choice for PrivateMessages {
+    const ALL: &'static [(&'static str, PrivateMessages)] = &[
+        ("anyone", PrivateMessages::Anyone),
+        ("participants", PrivateMessages::Participants),
+        ("moderators", PrivateMessages::Moderators),
+        ("none", PrivateMessages::None),
+    ];
+}
+
+impl Choice for VisitorPrivateMessages {
+    const ALL: &'static [(&'static str, VisitorPrivateMessages)] = &[
+        ("anyone", VisitorPrivateMessages::Anyone),
+        ("moderators", VisitorPrivateMessages::Moderators),
+        ("nobody", VisitorPrivateMessages::Nobody),
+    ];
+}
+
+impl Choice for MemberList {
+    const ALL: &'static [(&'static str, MemberList)] = &[
+        ("visitors", MemberList::Visitors),
+        ("participants", MemberList::Participants),
+        ("moderators", MemberList::Moderators),
+    ];
 }
 
 #[cfg(test)]
