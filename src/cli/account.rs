@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::output::{Output, table};
 use super::reach::Reach;
 use crate::admin::ops::account::bin::{Bin, Purge, Removed, RemovedAccount, Restore};
+use crate::admin::ops::account::show::{Details, Show};
 use crate::admin::ops::account::{
     Account as Row, Accounts, Add, Done, List, Lock, Password, Remove, Unlock,
 };
@@ -22,6 +23,11 @@ pub(super) enum Account {
         /// The file to write; the server writes it, so its user must be able to
         #[arg(short, long, value_name = "FILE")]
         output: std::path::PathBuf,
+    },
+    /// Show an account: last seen, lock, devices, contacts, storage
+    Show {
+        /// name@domain
+        jid: String,
     },
     /// Make an account
     Add {
@@ -143,6 +149,10 @@ impl Account {
                     WithPassword { done, password: made_up.then(|| password.reveal().to_owned()) };
                 out.show(&shown, |shown| with_password("has a new password", shown))
             }
+            Account::Show { jid } => {
+                let details = reach.call(&Show { jid })?;
+                out.show(&details, details_text)
+            }
             Account::List { host, prefix } => {
                 list(&mut reach, host.unwrap_or_default(), prefix, out)
             }
@@ -180,6 +190,39 @@ impl Account {
         reach.close()?;
         done
     }
+}
+
+fn details_text(details: &Details) -> String {
+    let storage = &details.storage;
+    let or_none = |text: Option<&str>| text.map_or_else(|| "never".to_owned(), str::to_owned);
+    let locked = details.locked.as_ref();
+    let locked =
+        locked.map_or_else(|| "no".to_owned(), |l| format!("since {}: {}", l.since, l.reason));
+    let sessions = details.sessions.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let rows = [
+        ("created", details.created.clone()),
+        ("last seen", or_none(details.last_seen.as_deref())),
+        ("locked", locked),
+        ("sessions", sessions),
+        ("devices", format!("{}, {} with push", details.devices, details.push)),
+        ("contacts", format!("{}, {} ask to be one", details.contacts, details.requests)),
+        ("blocked", details.blocked.to_string()),
+        ("keys", details.keys.join(" ")),
+        (
+            "archive",
+            format!("{} messages, {} bytes", storage.archive_messages, storage.archive_bytes),
+        ),
+        (
+            "waiting",
+            format!("{} messages, {} bytes", storage.offline_messages, storage.offline_bytes),
+        ),
+        (
+            "kept",
+            format!("vCard {} bytes, private {} bytes", storage.vcard_bytes, storage.private_bytes),
+        ),
+    ];
+    let rows = rows.into_iter().map(|(name, value)| [name.to_owned(), value]);
+    table(["ACCOUNT", &details.jid], rows)
 }
 
 /// All pages, printed as one list.

@@ -10,8 +10,11 @@ mod account;
 mod announce;
 mod api;
 mod api_key;
+mod archive;
 mod ask;
+mod audit;
 mod backup;
+mod cert;
 mod check;
 mod config;
 mod export;
@@ -22,12 +25,14 @@ mod import;
 mod init;
 mod invite;
 mod log;
+mod message;
 mod output;
 mod place;
 mod qr;
 mod reach;
 mod registration;
 mod reload;
+mod report;
 mod rules;
 mod serve;
 mod session;
@@ -102,6 +107,19 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Send messages in the name of our addresses
+    #[command(subcommand)]
+    Message(message::Message),
+    /// Count, read and trim message archives
+    #[command(subcommand)]
+    Archive(archive::Archive),
+    /// Look at abuse reports that users made, and close them
+    #[command(subcommand)]
+    Report(report::Report),
+    Audit(audit::Audit),
+    /// List certificates, and read their files again
+    #[command(subcommand)]
+    Cert(cert::Cert),
     /// Invite people, list and revoke invitations
     #[command(subcommand)]
     Invite(invite::Invite),
@@ -171,6 +189,11 @@ fn dispatch(command: Command, common: &Common, out: &mut Output) -> Result<(), F
         Command::Group(group) => group.run(common, out),
         Command::Registration(registration) => registration.run(common, out),
         Command::Session(session) => session.run(common, out),
+        Command::Message(message) => message.run(common, out),
+        Command::Archive(archive) => archive.run(common, out),
+        Command::Report(report) => report.run(common, out),
+        Command::Audit(audit) => audit.run(common, out),
+        Command::Cert(cert) => cert.run(common, out),
         Command::Invite(invite) => invite.run(common, out),
         Command::Announce(announce) => announce.run(common, out),
         Command::Api(api) => api.run(common, out),

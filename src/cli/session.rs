@@ -6,6 +6,7 @@ use super::Common;
 use super::failure::Failure;
 use super::output::{Output, duration, table};
 use super::reach::Reach;
+use crate::admin::ops::session::details::{Detail, Details};
 use crate::admin::ops::session::{Kick, List, Session as Row};
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,11 @@ pub(super) enum Session {
         host: String,
         /// Only this account
         account: Option<String>,
+    },
+    /// Show sessions with connection, stream management, queue and presence
+    Show {
+        /// name@domain or name@domain/resource
+        jid: String,
     },
     /// End a session (full JID) or all of an account (name@domain); its devices have to sign in
     /// anew
@@ -48,6 +54,25 @@ impl Session {
                     text
                 })
             }
+            Session::Show { jid } => {
+                let list = client.call(&Details { jid: Some(jid), ..Details::default() })?;
+                out.show(&list.sessions, |sessions| {
+                    if sessions.is_empty() {
+                        return "No sessions.".to_owned();
+                    }
+                    let headings = [
+                        "JID",
+                        "ADDRESS",
+                        "TLS",
+                        "MECHANISM",
+                        "PRESENCE",
+                        "WAITING",
+                        "UNACKED",
+                        "UP",
+                    ];
+                    table(headings, sessions.iter().map(details_row))
+                })
+            }
             Session::Kick { jid, reason } => {
                 let kicked = client.call(&Kick { jid, reason })?;
                 out.show(&kicked, |kicked| {
@@ -61,6 +86,20 @@ impl Session {
             }
         }
     }
+}
+
+fn details_row(detail: &Detail) -> [String; 8] {
+    let unacked = detail.stream_management.as_ref();
+    [
+        detail.jid.clone(),
+        detail.address.clone().unwrap_or_else(|| "-".to_owned()),
+        if detail.tls.is_empty() { "none".to_owned() } else { detail.tls.clone() },
+        detail.mechanism.clone(),
+        format!("{} {} {}", detail.show, detail.priority, detail.status),
+        format!("{} ({} B)", detail.waiting, detail.waiting_bytes),
+        unacked.map_or_else(|| "-".to_owned(), |sm| sm.unacknowledged.to_string()),
+        duration(detail.uptime_secs),
+    ]
 }
 
 fn row(session: &Row) -> [String; 7] {

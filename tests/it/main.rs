@@ -10,6 +10,7 @@ mod hostile;
 mod http;
 mod import;
 mod kill;
+mod ops;
 mod pattern;
 mod play;
 mod readme;
