@@ -72,7 +72,9 @@ impl Operation for CheckHash {
 
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let hex = text.len() >= 40 && text.len() % 2 == 0 && text.bytes().all(|c| digit(c).is_some());
+    let hex = text.len() >= 40
+        && text.len().is_multiple_of(2)
+        && text.bytes().all(|c| digit(c).is_some());
     if !hex {
         return STANDARD.decode(text).ok();
     }
