@@ -122,6 +122,14 @@ fn told(done: &Imported) -> String {
             counted(done.without_password, "account")
         ));
     }
+    if done.sha_1_only > 0 {
+        lines.push(format!(
+            "{} with keys for SCRAM-SHA-1 only: clients that choose a stronger mechanism cannot \
+             sign in; until they have a new password, let the host offer SCRAM-SHA-1 and PLAIN \
+             only (hosts.….mechanisms)",
+            counted(done.sha_1_only, "account")
+        ));
+    }
     for (what, count) in &done.left_out {
         lines.push(format!("left out, since it is not stored here: {} ({count})", clean(what)));
     }

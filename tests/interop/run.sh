@@ -4,7 +4,7 @@
 # its HTTP API with a client written for ejabberd and with schemathesis. Debian; installs what is missing.
 #
 # usage: run.sh [--server coucou|prosody|ejabberd] [--cycles N] [--binary PATH] [PART …]
-#        PARTs: slix itests xmppjs terminal kill oracle ejabberdapi schema; all without any
+#        PARTs: slix itests xmppjs terminal portable kill oracle ejabberdapi schema; all without any
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
 		--server) server=$2 && shift ;;
 		--cycles) cycles=$2 && shift ;;
 		--binary) export COUCOU=$2 && shift ;;
-		slix | itests | xmppjs | terminal | kill | oracle | ejabberdapi | schema) parts+=("$1") ;;
+		slix | itests | xmppjs | terminal | portable | kill | oracle | ejabberdapi | schema) parts+=("$1") ;;
 		*) sed -n '2,7s/^# \?//p' "$0" >&2 && exit 2 ;;
 	esac
 	shift
@@ -102,6 +102,7 @@ run_part() {
 			fi
 			"$python" "$here/xmppjs.py" --server "$server"
 			;;
+		portable) "$python" "$here/portable.py" --server "$server" ;;
 		terminal) "$python" "$here/terminal.py" --server "$server" ;;
 		ejabberdapi | schema) "$work/api-venv/bin/python" "$here/api.py" --part "$1" ;;
 		kill) "$python" "$here/kill.py" --server "$server" --cycles "$cycles" ;;

@@ -83,10 +83,12 @@ impl Operation for Import {
     const NAME: &'static str = "account.import";
     const SUMMARY: &'static str = "Take in accounts with all their data from a file (XEP-0227)";
     const CLASS: Class = Class::Destructive;
+    /// Faults tell what is in the server's files.
+    const PRIVATE: bool = true;
     const EXAMPLE: Example = Example {
         arguments: r#"{"file": "/var/lib/coucou/export.xml", "existing": "skip"}"#,
         output: r#"{"dry_run": false, "made": 2, "replaced": 0, "skipped": 1,
-            "without_password": 0, "contacts": 14, "requests": 0, "archived": 812, "waiting": 3,
+            "without_password": 0, "sha_1_only": 2, "contacts": 14, "requests": 0, "archived": 812, "waiting": 3,
             "vcards": 2, "private": 1, "blocked": 0, "left_out": {"PEP nodes": 4}}"#,
     };
     type Output = Imported;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,6 +64,8 @@ pub struct Imported {
     pub skipped: u64,
     /// Nobody can sign in to these before they get a password.
     pub without_password: u64,
+    /// These have keys for SCRAM-SHA-1 alone: clients that choose another mechanism fail.
+    pub sha_1_only: u64,
     pub contacts: u64,
     pub requests: u64,
     /// Of archives; those that were there already are not counted.
@@ -122,7 +123,7 @@ async fn pass(
         cx,
         store,
         existing,
-        now: Now::read().minus(Duration::from_secs(1)),
+        now: Now::read(),
         seen: HashSet::new(),
         there: Vec::new(),
         there_count: 0,
@@ -351,6 +352,8 @@ impl Pass<'_> {
         if user.keys.is_empty() && user.password.is_none() {
             self.imported.without_password += 1;
         }
+        let weak = !user.keys.is_empty() && user.keys.iter().all(|row| row.hash == "SHA-1");
+        self.imported.sha_1_only += u64::from(weak && user.password.is_none());
         let Some(_) = user.account else { return Ok(()) };
         if let Some(password) = user.password.take() {
             // The password says more than keys that were made of it.

@@ -100,13 +100,21 @@ fn credentials(element: &Element) -> Result<Data, String> {
     let binary = |name: &str| {
         STANDARD.decode(text(name)?).map_err(|error| format!("<{name}> is no Base64: {error}"))
     };
-    let row = ScramRow {
+    let mut row = ScramRow {
         hash: hash.name().to_owned(),
         iterations: rounds(&text("iter-count")?)?,
         salt: binary("salt")?,
         stored_key: binary("stored-key")?,
         server_key: binary("server-key")?,
     };
+    // ejabberd's SQL storage keeps Base64 and exports that in Base64 once more (seen in 23.01).
+    if row.stored_key.len() == hash.output_len().div_ceil(3) * 4 {
+        for field in [&mut row.salt, &mut row.stored_key, &mut row.server_key] {
+            if let Ok(once) = STANDARD.decode(&*field) {
+                *field = once;
+            }
+        }
+    }
     for (name, key) in [("stored-key", &row.stored_key), ("server-key", &row.server_key)] {
         let (has, wants) = (key.len(), hash.output_len());
         if has != wants {
