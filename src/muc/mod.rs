@@ -33,8 +33,13 @@ pub mod voice;
 use crate::features::{Xep, xep};
 
 /// The specifications implemented in this room of the house.
-pub const XEPS: &[Xep] =
-    &[xep(45, "1.35.5"), xep(410, "1.1.0"), xep(421, "1.0.1"), xep(425, "0.3.0"), xep(500, "0.1.1")];
+pub const XEPS: &[Xep] = &[
+    xep(45, "1.35.5"),
+    xep(410, "1.1.0"),
+    xep(421, "1.0.1"),
+    xep(425, "0.3.0"),
+    xep(500, "0.1.1"),
+];
 
 #[cfg(test)]
 mod tests;

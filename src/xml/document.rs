@@ -88,7 +88,7 @@ impl<R: BufRead> Document<R> {
     ///
     /// # Errors
     /// The first rule of XML that is broken.
-    pub fn next(&mut self) -> Result<(Token, Place), DocumentError> {
+    pub fn token(&mut self) -> Result<(Token, Place), DocumentError> {
         if std::mem::take(&mut self.empty) {
             self.depth -= 1;
             return Ok((Token::Close, self.place()));
@@ -288,7 +288,7 @@ mod tests {
         let mut document = Document::new(xml.as_bytes(), max);
         let mut seen = Vec::new();
         loop {
-            match document.next()? {
+            match document.token()? {
                 (Token::Open(element), place) if element.name() == "part" => {
                     let part = document.whole(element, place)?;
                     seen.push(part.to_xml(""));

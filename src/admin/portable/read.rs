@@ -113,7 +113,7 @@ impl Walker<'_> {
             .map_err(|error| Fault { at: at(start), what: format!("cannot be read: {error}") })?;
         let mut document = Document::new(BufReader::with_capacity(64 << 10, file), PART_BYTES_MAX);
         loop {
-            match document.next().map_err(|error| in_file(path, error))? {
+            match document.token().map_err(|error| in_file(path, error))? {
                 (Token::Open(element), place) => {
                     self.element(path, &mut document, element, place, level, depth)?;
                 }
@@ -197,7 +197,7 @@ impl Walker<'_> {
         depth: usize,
     ) -> Result<(), Fault> {
         loop {
-            match document.next().map_err(|error| in_file(path, error))? {
+            match document.token().map_err(|error| in_file(path, error))? {
                 (Token::Open(element), place) => {
                     self.element(path, document, element, place, level, depth)?;
                 }
@@ -208,7 +208,7 @@ impl Walker<'_> {
 
     fn messages(&mut self, path: &Path, document: &mut Input, kind: Kind) -> Result<(), Fault> {
         loop {
-            match document.next().map_err(|error| in_file(path, error))? {
+            match document.token().map_err(|error| in_file(path, error))? {
                 (Token::Open(element), place) => self.part(path, document, element, place, kind)?,
                 (Token::Close | Token::End, _) => return Ok(()),
             }
