@@ -115,17 +115,31 @@ impl Service {
             return Err(Condition::BadRequest.into());
         };
         let host = router.host(&self.host).ok_or(Condition::ServiceUnavailable)?;
+        let address = router
+            .sessions
+            .full(&from)
+            .and_then(|session| session.facts.lock().address)
+            .map(|address| address.ip().to_canonical());
+        let may = |rule| router.decide(rule, &host.domain, Some(&from), address).allowed;
         let leaves = matches!(stanza.head.typ, Some(Type::Unavailable | Type::Error));
-        if !leaves && !router.decide(&host.rooms.access, &host.domain, Some(&from), None).allowed {
+        if !leaves && !may(&host.rooms.access) {
             return Err(StanzaError::new(Condition::NotAllowed)
                 .with_text("You may not use the rooms of this service."));
         }
         if to.local().is_none() {
             return self.of_service(router, &stanza, &to, now).await;
         }
-        let admin = router.decide(&host.rooms.admin, &host.domain, Some(&from), None).allowed;
-        let sender = Sender { jid: &from, is_service_admin: admin };
-        let act = Act { router, host: &host, sender, stanza: &stanza, to: &to, received, now };
+        let sender = Sender { jid: &from, is_service_admin: may(&host.rooms.admin) };
+        let act = Act {
+            router,
+            host: &host,
+            sender,
+            may_create: sender.is_service_admin || may(&host.rooms.create),
+            stanza: &stanza,
+            to: &to,
+            received,
+            now,
+        };
         let slot = self.slot(&to.bare())?;
         let result = act.perform(&slot).await;
         self.let_sleep(&to.bare(), slot);
@@ -249,6 +263,7 @@ struct Act<'a> {
     router: &'a Arc<Router>,
     host: &'a HostConfig,
     sender: Sender<'a>,
+    may_create: bool,
     stanza: &'a Stanza,
     to: &'a Jid,
     received: Option<SmReceived>,
@@ -316,9 +331,7 @@ impl Act<'_> {
             );
         }
         let (router, host, from) = (self.router, self.host, self.sender.jid);
-        let may = self.sender.is_service_admin
-            || router.decide(&host.rooms.create, &host.domain, Some(from), None).allowed;
-        if !may {
+        if !self.may_create {
             return Err(
                 StanzaError::new(Condition::NotAllowed).with_text("You may not create rooms here.")
             );

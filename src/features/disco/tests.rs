@@ -125,9 +125,9 @@ async fn items_are_the_services_that_are_there() {
     let world = World::new();
     let romeo = world.online("romeo@localhost/orchard").await;
     let items = ask("localhost", ns::DISCO_ITEMS, "");
-    let none = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
-    assert!(romeo.ask(&items).await.contains(none));
-    world.domain("conference.localhost");
+    let rooms = "<query xmlns='http://jabber.org/protocol/disco#items'>\
+                 <item jid='conference.localhost'/></query>";
+    assert!(romeo.ask(&items).await.contains(rooms));
     world.domain("irc.localhost");
     world.domain("push.example.org");
     world.domain("notlocalhost");
