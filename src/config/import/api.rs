@@ -1,5 +1,6 @@
 //! `api_permissions`: who may call which operation.
 
+use super::draft::{self, Origin};
 use super::render;
 use super::source::joined;
 use super::yaml::{Node, Value};
@@ -66,13 +67,71 @@ impl Import<'_> {
                 let why = format!("never true: {why}");
                 let remedy = "say in several entries what should do alone";
                 self.note(&key.at, &option, Kind::Fault, &why, Some(remedy));
+                self.keep_permission(&name, key, &group);
+                continue;
             }
-            let why = "who may call operations over HTTP is said by API keys, and operators' \
-                       commands in clients ask the access rule configure";
-            let remedy = "make an API key for what calls them: `coucou api-key create`";
-            self.note(&key.at, &option, Kind::Left, why, Some(remedy));
-            self.keep_permission(&name, key, &group);
+            match doors.is_empty() || doors.iter().any(|door| door == "mod_http_api") {
+                true => self.permission(&name, &option, key, who, &what),
+                false => {
+                    let why = "operators' commands in clients ask the access rule configure";
+                    self.note(&key.at, &option, Kind::Left, why, None);
+                    self.keep_permission(&name, key, &group);
+                }
+            }
         }
+    }
+
+    /// A grant as a permission of ours: who shows an account's password may call these.
+    fn permission(&mut self, name: &str, option: &str, key: &Node, who: &Node, what: &[String]) {
+        let before = self.problems.len();
+        let Some(who) = self.permitted(who, option) else {
+            if self.problems.len() == before {
+                let why = "rights by OAuth, or in a form that is not known here";
+                let remedy = "make an API key for what calls them: `coucou api-key create`";
+                self.note(&key.at, option, Kind::Left, why, Some(remedy));
+            }
+            return;
+        };
+        let header = format!("api.permissions.{}", draft::name(name));
+        let origin = Origin { at: key.at.clone(), option: option.to_owned() };
+        let what: Vec<String> = what.iter().map(|word| draft::text(word)).collect();
+        self.draft.set(&header, "who", who, Some(origin));
+        self.draft.set(&header, "what", format!("[{}]", what.join(", ")), None);
+        self.carried(&key.at, option, &format!("[{header}]"));
+    }
+
+    /// Who is meant, as a rule of ours; `None` if there is no saying it.
+    fn permitted(&mut self, who: &Node, option: &str) -> Option<String> {
+        let given = match &who.value {
+            Value::List(list) if list.len() == 1 => list.first()?,
+            _ => who,
+        };
+        let entries = given.entries();
+        if let ([(key, access)], Value::Map(_)) = (entries, &given.value)
+            && key.text() == Some("access")
+        {
+            return self.access_value(access, option, None);
+        }
+        let asks_more = |node: &Node| {
+            node.entries()
+                .iter()
+                .any(|(key, _)| matches!(key.text(), Some("access" | "oauth") | None))
+        };
+        if asks_more(given) || given.elements().iter().any(|element| asks_more(element)) {
+            return None;
+        }
+        // What stands here is ORed: an entry each.
+        let mut allowed = Vec::new();
+        for condition in self.conditions(given, option, true) {
+            allowed.push(match condition.kind.as_str() {
+                "acl" => format!(
+                    "{{ allow = {} }}",
+                    draft::text(&self.acl_name(None, &condition.value)?)
+                ),
+                kind => format!("{{ allow = {{ {} = {} }} }}", draft::name(kind), condition.value),
+            });
+        }
+        (!allowed.is_empty()).then(|| draft::rows(&allowed))
     }
 
     /// Whether somebody gets in of whom nothing is asked but the address, or nothing at all.

@@ -128,6 +128,22 @@ fn every_option_of_the_wiki_is_in_the_list() {
 }
 
 #[test]
+fn grants_to_accounts_become_permissions_of_the_api() {
+    let (_, imported) = import(WIKI);
+    let toml = &imported.toml;
+    for wanted in [
+        "[api.permissions.\"admin access\"]",
+        "who = [{ allow = [\"admin\", \"loopback\"] }]",
+        "what = [\"*\", \"!stop\", \"!start\"]",
+        "[api.permissions.\"chatmail portal\"]",
+        "what = [\"check_password\", \"register\"]",
+    ] {
+        assert!(toml.contains(wanted), "{wanted} is not in\n{toml}");
+    }
+    assert!(!toml.contains("[api.permissions.\"public commands\"]"), "by address alone");
+}
+
+#[test]
 fn faults_of_the_wiki_are_told_with_their_lines() {
     let (_, imported) = import(FAULTS);
     let line = |wanted: &str| FAULTS.lines().position(|line| line.contains(wanted)).unwrap() + 1;
