@@ -266,7 +266,14 @@ pub struct Prepared {
     run: Box<dyn for<'c> FnOnce(&'c Context) -> Running<'c> + Send>,
 }
 
-type Running<'c> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'c>>;
+type Running<'c> = Pin<Box<dyn Future<Output = Outcome> + Send + 'c>>;
+
+/// How it went, and what the caller hears of that: ejabberd's commands tell some refusals as a
+/// number.
+pub struct Outcome {
+    pub refused: Option<Refusal>,
+    pub answer: Result<Value, Refusal>,
+}
 
 impl Prepared {
     /// `operation`, whose arguments are written down as `arguments` and whose outcome goes out as
@@ -281,11 +288,17 @@ impl Prepared {
             host: operation.host(),
             class: operation.class(),
             arguments,
-            run: Box::new(move |cx| Box::pin(async move { show(operation.run(cx).await) })),
+            run: Box::new(move |cx| {
+                Box::pin(async move {
+                    let outcome = operation.run(cx).await;
+                    let refused = outcome.as_ref().err().cloned();
+                    Outcome { refused, answer: show(outcome) }
+                })
+            }),
         }
     }
 
-    pub async fn run(self, cx: &Context) -> Result<Value, Refusal> {
+    pub async fn run(self, cx: &Context) -> Outcome {
         (self.run)(cx).await
     }
 }

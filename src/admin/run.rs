@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::op::{Class, Entry, Prepared, Refusal};
+use super::op::{Class, Entry, Outcome, Prepared, Refusal};
 use super::{Actor, Context, Role, ejabberd, keys};
 use crate::jid::Jid;
 use crate::store::audit::Act;
@@ -48,17 +48,17 @@ pub async fn call(
         tracing::info!("API call {} {arguments} from {}", entry.name, place(cx, actor));
     }
     let class = prepared.class;
-    let result = match permit(actor, entry, Some(&prepared)) {
+    let outcome = match permit(actor, entry, Some(&prepared)) {
         Ok(()) => prepared.run(cx).await,
         Err(refusal) => {
             tracing::info!(who = %actor.who, "{} was refused: {refusal}", entry.name);
-            Err(refusal)
+            Outcome { refused: Some(refusal.clone()), answer: Err(refusal) }
         }
     };
     if class != Class::Safe || entry.audited {
-        write_down(cx, actor, entry, target, &arguments, &result).await;
+        write_down(cx, actor, entry, target, &arguments, outcome.refused.as_ref()).await;
     }
-    result
+    outcome.answer
 }
 
 /// Where `actor` is, as the log may show it.
@@ -132,12 +132,12 @@ async fn write_down(
     entry: &Entry,
     target: String,
     arguments: &Value,
-    result: &Result<Value, Refusal>,
+    refused: Option<&Refusal>,
 ) {
-    let outcome = match result {
-        Ok(_) => "done".to_owned(),
+    let outcome = match refused {
+        None => "done".to_owned(),
         // What follows shows pieces of what was sent.
-        Err(refusal) => refusal.text.lines().next().unwrap_or_default().to_owned(),
+        Some(refusal) => refusal.text.lines().next().unwrap_or_default().to_owned(),
     };
     tracing::info!(who = %actor.who, from = %actor.from, target = %target, outcome = %outcome, "{}", entry.name);
     let act = Act {

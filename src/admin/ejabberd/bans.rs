@@ -66,7 +66,8 @@ command! {
 command! {
     Unregister = "unregister" { user: String, host: String } -> String;
     account::Remove; r#"{"user": "bob", "host": "example.org"}"# => r#""""#;
-    |it| account::Remove { jid: jid(&it.user, &it.host), purge: false };
+    // Scripts count on it that the name is free afterwards.
+    |it| account::Remove { jid: jid(&it.user, &it.host), purge: true };
     // Whoever is not there is as gone as can be.
     |outcome| match outcome {
         Err(refusal) if refusal.kind != RefusalKind::NotFound => Err(refusal),

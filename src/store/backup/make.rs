@@ -76,7 +76,10 @@ pub(super) fn make(data_dir: &Path, plan: &Plan, job: &Job) -> Result<Made, Back
 }
 
 fn into(data_dir: &Path, scratch: &Path, plan: &Plan, job: &Job) -> Result<Made, BackupError> {
-    let size = fs::metadata(data_dir.join(DATABASE)).map_or(0, |found| found.len());
+    // What is in the log is not in the database yet.
+    let files = [DATABASE.to_owned(), format!("{DATABASE}-wal")];
+    let size: u64 =
+        files.iter().map(|name| fs::metadata(data_dir.join(name)).map_or(0, |f| f.len())).sum();
     // A snapshot as large as the database, and a file of at most about that, often half of it.
     let same = super::same_disk(data_dir, &plan.folder);
     room(data_dir, if same { size + size / 2 } else { size } + (4 << 20))?;
