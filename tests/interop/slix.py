@@ -801,6 +801,39 @@ async def invitations(world: World) -> None:
     await right.see("available", left.boundjid)
 
 
+@test("rooms: made, set up, entered, spoken in, read later, closed to who is banned")
+async def rooms(world: World) -> None:
+    if world.server.kind != "coucou":
+        return
+    owner, guest = await world.bot(world.user(), "a").come(), await world.bot(world.user(), "b").come()
+    room = slixmpp.JID(f"{secrets.token_hex(4)}@conference.{servers.DOMAIN}")
+    for bot in (owner, guest):
+        bot.register_plugin("xep_0045")
+    muc = owner.plugin["xep_0045"]
+    await muc.join_muc_wait(room, "Owner", timeout=PATIENCE)
+    form = await muc.get_room_config(room)
+    form["type"] = "submit"
+    form.get_fields()["muc#roomconfig_roomname"]["value"] = "Tea"
+    await muc.set_room_config(room, form)
+    await guest.plugin["xep_0045"].join_muc_wait(room, "Guest", timeout=PATIENCE)
+    require(set(guest.plugin["xep_0045"].get_roster(room)) == {"Owner", "Guest"}, "who is there")
+    guest.send_message(mto=room, mbody="milk first", mtype="groupchat")
+    await owner.hear("milk first")
+    await guest.hear("milk first")
+    heard = next(m for m in owner.messages if m["body"] == "milk first")
+    require(heard["from"].resource == "Guest", f"{heard}")
+    found = [m async for m in owner.plugin["xep_0313"].iterate(jid=room)]
+    require([m["mam_result"]["forwarded"]["stanza"]["body"] for m in found][-1:] == ["milk first"], f"{found}")
+    await muc.set_affiliation(room, "outcast", jid=guest.boundjid.bare)
+    await guest.see("unavailable", slixmpp.JID(f"{room}/Guest"))
+    try:
+        await guest.plugin["xep_0313"].retrieve(jid=room)
+        raise Failure("who is banned reads the archive")
+    except IqError as error:
+        require(error.condition == "forbidden", error.condition)
+    await muc.destroy(room, "", "")
+
+
 async def run(server, only: str, checks: Checks) -> None:
     world = World(server)
     for name, function in TESTS:
