@@ -117,7 +117,7 @@ impl Import<'_> {
                 .iter()
                 .any(|(key, _)| matches!(key.text(), Some("access" | "oauth") | None))
         };
-        if asks_more(given) || given.elements().iter().any(|element| asks_more(element)) {
+        if asks_more(given) || given.elements().iter().any(asks_more) {
             return None;
         }
         // What stands here is ORed: an entry each.
